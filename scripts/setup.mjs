@@ -20,7 +20,10 @@ function fail(message) {
 function newestMtimeMs(path, accepts) {
   const info = statSync(path);
   if (!info.isDirectory()) return accepts(path) ? info.mtimeMs : 0;
-  return readdirSync(path).reduce((newest, name) => Math.max(newest, newestMtimeMs(join(path, name), accepts)), 0);
+  return readdirSync(path).reduce(
+    (newest, name) => Math.max(newest, newestMtimeMs(join(path, name), accepts)),
+    0,
+  );
 }
 
 function isFresh(result, sources, accepts = () => true) {
@@ -57,21 +60,31 @@ function buildAddon() {
   if (existsSync(prebuilt)) return;
   const isSource = (path) => /\.(cc|h|gyp)$/.test(path) && !path.includes('/build/');
   if (isFresh('native/build/Release/vfio.node', ['native'], isSource)) return;
-  const gyp = join(root, 'node_modules/node-gyp/bin/node-gyp.js');
   run(
     'building the addon',
     process.execPath,
-    [gyp, '-C', 'native', 'rebuild'],
+    ['scripts/build-addon.mjs'],
     'The addon needs a C++ toolchain and python3: on Debian or Ubuntu `apt-get install g++ make python3`.',
   );
 }
 
 function compile() {
   const isSource = (path) => path.endsWith('.ts') && !path.endsWith('.test.ts');
-  if (isFresh('dist/.tsbuildinfo', ['src', 'tsconfig.json', 'tsconfig.build.json'], (path) => isSource(path) || path.endsWith('.json')))
+  if (
+    isFresh(
+      'dist/.tsbuildinfo',
+      ['src', 'tsconfig.json', 'tsconfig.build.json'],
+      (path) => isSource(path) || path.endsWith('.json'),
+    )
+  )
     return;
   const tsc = join(root, 'node_modules/typescript/bin/tsc');
-  run('compiling', process.execPath, [tsc, '-p', 'tsconfig.build.json'], 'Fix the errors above and run it again.');
+  run(
+    'compiling',
+    process.execPath,
+    [tsc, '-p', 'tsconfig.build.json'],
+    'Fix the errors above and run it again.',
+  );
 }
 
 checkNode();

@@ -18,7 +18,13 @@ if (setup.status !== 0) {
 const scratch = mkdtempSync(join(tmpdir(), 'vfio-test-'));
 const report = join(scratch, 'report.json');
 const vitest = join(root, 'node_modules/vitest/vitest.mjs');
-const args = ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...process.argv.slice(2)];
+const args = [
+  'run',
+  '--reporter=default',
+  '--reporter=json',
+  `--outputFile.json=${report}`,
+  ...process.argv.slice(2),
+];
 const result = spawnSync(process.execPath, [vitest, ...args], { cwd: root, stdio: 'inherit' });
 
 let passed = 0;
@@ -28,7 +34,9 @@ if (existsSync(report)) {
   const counts = JSON.parse(readFileSync(report, 'utf8'));
   passed = counts.numPassedTests;
   skipped = counts.numPendingTests + counts.numTodoTests;
-  const brokenFiles = counts.testResults.filter((file) => file.status === 'failed' && file.assertionResults.every((test) => test.status !== 'failed'));
+  const brokenFiles = counts.testResults.filter(
+    (file) => file.status === 'failed' && file.assertionResults.every((test) => test.status !== 'failed'),
+  );
   failed = counts.numFailedTests + brokenFiles.length;
 }
 rmSync(scratch, { recursive: true, force: true });

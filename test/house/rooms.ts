@@ -23,7 +23,8 @@ export const PURE_ROOMS: readonly string[] = ['abi', 'core', 'bus', 'devices'];
 
 export const LONGEST_FILE_LINES = 600;
 
-const AMBIENT = /\b(Date\.now|new Date|Math\.random|performance\.now|setTimeout|setInterval|setImmediate|process\.)/;
+const AMBIENT =
+  /\b(Date\.now|new Date|Math\.random|performance\.now|setTimeout|setInterval|setImmediate|process\.)/;
 
 function roomOf(path: string): string {
   const parts = path.split('/');
