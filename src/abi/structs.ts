@@ -9,7 +9,6 @@ import { type Struct, struct } from './struct.ts';
 export const FIELDS = {
   // linux/vfio.h
   vfio_info_cap_header: { id: 'u16', version: 'u16', next: 'u32' },
-  vfio_device_info: { argsz: 'u32', flags: 'u32', num_regions: 'u32', num_irqs: 'u32', cap_offset: 'u32' },
   vfio_region_info: {
     argsz: 'u32',
     flags: 'u32',
@@ -94,8 +93,6 @@ function layout<N extends keyof typeof FIELDS>(name: N): Layout<N> {
 
 /** First 8 bytes of every capability in a chain; `next` counts from the start of the info structure. */
 export const vfio_info_cap_header: Layout<'vfio_info_cap_header'> = layout('vfio_info_cap_header');
-/** VFIO_DEVICE_GET_INFO of the kernel; vfio-user's is `vfio_user_device_info`, without `cap_offset`. */
-export const vfio_device_info: Layout<'vfio_device_info'> = layout('vfio_device_info');
 /** GET_REGION_INFO both ways; capabilities follow from `cap_offset` on. */
 export const vfio_region_info: Layout<'vfio_region_info'> = layout('vfio_region_info');
 /** Capability 1; `nr_areas` of `vfio_region_sparse_mmap_area` follow. */
@@ -135,7 +132,7 @@ export const vfio_iommu_type1_dma_unmap: Layout<'vfio_iommu_type1_dma_unmap'> = 
 export const vfio_user_header: Layout<'vfio_user_header'> = layout('vfio_user_header');
 /** VERSION both ways; JSON text with a final NUL follows. */
 export const vfio_user_version: Layout<'vfio_user_version'> = layout('vfio_user_version');
-/** DEVICE_GET_INFO both ways. */
+/** DEVICE_GET_INFO both ways: the kernel's `vfio_device_info` without its `cap_offset`. */
 export const vfio_user_device_info: Layout<'vfio_user_device_info'> = layout('vfio_user_device_info');
 /** DMA_MAP; its fd, if any, is in the ancillary data. */
 export const vfio_user_dma_map: Layout<'vfio_user_dma_map'> = layout('vfio_user_dma_map');
