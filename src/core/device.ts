@@ -1,0 +1,332 @@
+/*
+ * A device: regions in one address space (R1), interrupts, and a notifier that tells whoever holds its memory when
+ * that memory goes away and comes back (R6, R7). The bus drivers derive their kinds from it.
+ *
+ * What every revocation keeps, because an IOMMU entry must never outlive the CPU mapping that justified it:
+ *   suspend: state, then listeners (IOMMU mappings drop), then CPU mappings (zap port), then the memory itself.
+ *   resume:  state, then the memory, then listeners. CPU mappings fault in again by themselves.
+ *   release: as suspend for all regions at once; final, told once, and no listener is ever called again.
+ * A step that throws does not stop the steps after it; what was thrown comes out at the end as one AggregateError.
+ * Listeners may call back into the device. A notification therefore says "look again": on 'suspend' drop what lies
+ * in the range, on 'resume' ask `region.dmaReason` before trusting it.
+ */
+import { VFIO_PCI_NUM_IRQS, VFIO_PCI_NUM_REGIONS, VFIO_PCI_ROM_REGION_INDEX } from '../abi/vfio.ts';
+import { AddressSpace } from './address-space.ts';
+import { DeviceFile } from './device-file.ts';
+import { type DmaPort, type MaybePromise, NoClientDma } from './dma.ts';
+import { assert, VfioError } from './error.ts';
+import { attempt, Emitter, rethrow } from './events.ts';
+import { Irq, type IrqSpec } from './irq.ts';
+import { REGION_INDEX_LIMIT, REGION_SPAN } from './offset.ts';
+import { type Consent, Region, type RegionSpec } from './region.ts';
+
+/** Why memory cannot be reached; each is a state of the device that can end, except the last. */
+export type Reason =
+  | 'memory decode is off'
+  | 'I/O decode is off'
+  | 'device is in D3hot'
+  | 'device is in reset'
+  | 'device is in low power'
+  | 'device is stopped'
+  | 'device is released';
+
+/** The bus drivers. All of them keep R1. */
+export type DeviceKind = 'pci' | 'platform' | 'fsl-mc' | 'mdev';
+
+/** A range of the device's address space (offset coding) whose memory went away or came back, and why. */
+export interface NotifierRange {
+  readonly start: number;
+  readonly length: number;
+  /** On 'resume': the reason that ended. */
+  readonly reason: Reason | 'consent was withdrawn';
+}
+
+/** What a device tells its listeners. */
+export interface DeviceEvents {
+  /** No DMA may reach the range from now on: when the listener returns, none is in flight. */
+  suspend: NotifierRange;
+  /** The range may be reached again, where `region.dmaReason` agrees. */
+  resume: NotifierRange;
+  /** The device is gone for good: drop the mapping and the reference. */
+  release: NotifierRange;
+}
+
+/** Regions and irqs per device: QEMU's client refuses devices that have more. */
+export const REGION_LIMIT: number = 100;
+/** See REGION_LIMIT. */
+export const IRQ_LIMIT: number = 50;
+
+/** How a device is declared. */
+export interface DeviceOptions {
+  readonly name: string;
+  readonly kind: DeviceKind;
+  readonly regions: readonly RegionSpec[];
+  readonly irqs: readonly IrqSpec[];
+  /** Whether VFIO_DEVICE_RESET works (VFIO_DEVICE_FLAGS_RESET); false unless said otherwise. */
+  readonly resettable?: boolean;
+  /** What `suspend` takes away unless told otherwise; a 'pci' device's BARs (R5), every region of the other kinds. */
+  readonly memoryRange?: { readonly start: number; readonly length: number };
+}
+
+interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A device that clients can open. Counterpart of `struct vfio_device`. */
+export class VfioDevice {
+  readonly name: string;
+  readonly kind: DeviceKind;
+  /** By index; an index that the device does not implement is absent. */
+  readonly regions: ReadonlyMap<number, Region>;
+  /** What GET_INFO reports: the highest index + 1, and at least VFIO_PCI_NUM_REGIONS for 'pci'. */
+  readonly regionCount: number;
+  /** By index without holes; an index that the device does not implement has count 0. At least 5 for 'pci'. */
+  readonly irqs: readonly Irq[];
+  /** Every mapping of this device by every process; its zap port belongs to the world (live or simulated). */
+  readonly addressSpace: AddressSpace = new AddressSpace();
+  readonly file: DeviceFile;
+  readonly memoryRange: { readonly start: number; readonly length: number };
+  readonly resettable: boolean;
+  /** The client's memory. A session sets its port when it attaches and puts a NoClientDma back when it leaves. */
+  dma: DmaPort = new NoClientDma();
+
+  readonly #events: Emitter<DeviceEvents> = new Emitter();
+  readonly #suspended: Map<Reason, Range[]> = new Map();
+  #released = false;
+  #resetting: Promise<void> | null = null;
+
+  constructor(options: DeviceOptions) {
+    const pci = options.kind === 'pci';
+    this.name = options.name;
+    this.kind = options.kind;
+    this.resettable = options.resettable ?? false;
+    this.file = new DeviceFile(this);
+    this.regions = this.#makeRegions(options.regions);
+    this.regionCount = Math.max(
+      pci ? VFIO_PCI_NUM_REGIONS : 0,
+      ...[...this.regions.keys()].map((index) => index + 1),
+    );
+    this.irqs = makeIrqs(options.irqs, pci ? VFIO_PCI_NUM_IRQS : 0);
+    const rangeEnd = pci ? VFIO_PCI_ROM_REGION_INDEX : this.regionCount;
+    this.memoryRange = options.memoryRange ?? { start: 0, length: rangeEnd * REGION_SPAN };
+  }
+
+  /** True after `release`: nothing of the device can be reached any more. */
+  get released(): boolean {
+    return this.#released;
+  }
+
+  /** The region `index`; EINVAL if the device does not implement it. */
+  region(index: number): Region {
+    const region = this.regions.get(index);
+    if (region !== undefined) return region;
+    throw new VfioError(
+      'EINVAL',
+      `${this.name} has no region ${index}; it has ${[...this.regions.keys()].join(', ')}`,
+    );
+  }
+
+  /** Why `region` cannot be reached by anybody at this moment (R4), or null. The oldest reason if there are several. */
+  accessible(region: Region): Reason | null {
+    return region.blockers[0] ?? null;
+  }
+
+  /**
+   * Subscribes to the notifier; returns the unsubscribe. ENOSPC at LISTENER_LIMIT. After `release` there is nothing
+   * left to tell: the listener is dropped, so check `released` first.
+   */
+  on<Name extends keyof DeviceEvents>(name: Name, listener: (range: DeviceEvents[Name]) => void): () => void {
+    if (this.#released) return () => {};
+    return this.#events.on(name, listener);
+  }
+
+  /** Listeners of `name`, for leak tests. */
+  listenerCount(name: keyof DeviceEvents): number {
+    return this.#events.count(name);
+  }
+
+  /**
+   * Takes the memory in the range away from everybody for `reason`. Several reasons may hold at once; who can be
+   * reached already by nobody is not told again. The range consists of whole region spans: `start` and `length` are
+   * multiples of 2^40. Counterpart of `vfio_pci_zap_and_down_write_memory_lock`.
+   */
+  suspend(
+    reason: Reason,
+    start: number = this.memoryRange.start,
+    length: number = this.memoryRange.length,
+  ): void {
+    if (this.#released) return;
+    assert(reason !== 'device is released', 'releasing is final; call release()');
+    assert(
+      start % REGION_SPAN === 0 && length % REGION_SPAN === 0,
+      `suspend whole regions, not ${start}+${length}`,
+    );
+    const range: Range = { start, end: start + length };
+    this.#remember(reason, range);
+    const changed = new Set<Region>();
+    for (const region of this.#regionsIn(range)) {
+      if (region.block(reason)) changed.add(region);
+    }
+
+    const errors: unknown[] = [];
+    const runs = this.#runs(range, changed);
+    for (const run of runs) this.#events.emit('suspend', { ...run, reason }, errors);
+    for (const run of runs) {
+      attempt(() => this.addressSpace.unmapMappingRange(run.start, run.length), errors);
+    }
+    for (const region of changed) {
+      // A listener may have called back and resumed or released meanwhile; then this is not ours to do any more.
+      if (this.#released || region.blockers.length === 0) continue;
+      attempt(() => region.memory?.suspend(), errors);
+    }
+    rethrow(errors, `suspend of ${this.name}`);
+  }
+
+  /** Ends `reason` wherever it holds. What no other reason covers comes back with its contents (R7, R8). */
+  resume(reason: Reason): void {
+    const ranges = this.#suspended.get(reason);
+    if (this.#released || ranges === undefined) return;
+    this.#suspended.delete(reason);
+    const changed = new Set<Region>();
+    for (const region of this.regions.values()) {
+      if (region.unblock(reason)) changed.add(region);
+    }
+
+    const errors: unknown[] = [];
+    for (const region of changed) attempt(() => region.memory?.resume(), errors);
+    for (const range of ranges) {
+      for (const run of this.#runs(range, changed)) this.#events.emit('resume', { ...run, reason }, errors);
+    }
+    rethrow(errors, `resume of ${this.name}`);
+  }
+
+  /** The device goes away for good: every region, every listener told once. Calling it again does nothing. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    const reason = 'device is released';
+    this.#suspended.clear();
+    for (const region of this.regions.values()) region.blockForGood(reason);
+
+    const errors: unknown[] = [];
+    this.#events.emit('release', { start: 0, length: this.regionCount * REGION_SPAN, reason }, errors);
+    this.#events.clear();
+    attempt(() => this.addressSpace.unmapMappingRange(0, REGION_INDEX_LIMIT * REGION_SPAN), errors);
+    for (const region of this.regions.values()) attempt(() => region.memory?.release(), errors);
+    for (const irq of this.irqs) attempt(() => irq.disable(), errors);
+    rethrow(errors, `release of ${this.name}`);
+  }
+
+  /**
+   * VFIO_DEVICE_RESET: takes the memory away, lets the device clear what it says a reset clears (R8), and gives the
+   * rest back. EINVAL if the device cannot be reset. Calls during a reset that takes time join it.
+   */
+  reset(): MaybePromise<void> {
+    if (!this.resettable) {
+      throw new VfioError('EINVAL', `${this.name} cannot be reset; its driver declares no reset`);
+    }
+    if (this.#resetting !== null) return this.#resetting;
+    this.suspend('device is in reset');
+    let result: MaybePromise<void>;
+    try {
+      for (const irq of this.irqs) irq.reset();
+      result = this.resetState();
+    } catch (error) {
+      this.resume('device is in reset');
+      throw error;
+    }
+    if (!(result instanceof Promise)) {
+      this.resume('device is in reset');
+      return;
+    }
+    this.#resetting = result.finally(() => {
+      this.#resetting = null;
+      this.resume('device is in reset');
+    });
+    return this.#resetting;
+  }
+
+  /** A client attached. State is whatever the last client left. */
+  opened(): void {}
+
+  /** The client left. Device state is kept; a subclass may stop what the client had started. */
+  closed(): void {}
+
+  /** Brings the device to what its specification says a reset leaves; memory is unreachable meanwhile. */
+  protected resetState(): MaybePromise<void> {}
+
+  /** @internal A region's driver announced or withdrew an area (R3); tells the IOMMU mappings of it. */
+  consentChanged(region: Region, offset: number, size: number, consent: Consent): void {
+    if (this.#released) return;
+    const range: NotifierRange = {
+      start: region.offset + offset,
+      length: size,
+      reason: 'consent was withdrawn',
+    };
+    const errors: unknown[] = [];
+    if (consent === 'deny') this.#events.emit('suspend', range, errors);
+    else if (this.accessible(region) === null) this.#events.emit('resume', range, errors);
+    rethrow(errors, `change of consent of ${this.name}`);
+  }
+
+  #makeRegions(specs: readonly RegionSpec[]): Map<number, Region> {
+    const regions = new Map<number, Region>();
+    for (const spec of [...specs].sort((a, b) => a.index - b.index)) {
+      assert(!regions.has(spec.index), `${this.name} declares region ${spec.index} twice`);
+      assert(
+        spec.index < REGION_LIMIT,
+        `${this.name}: region index ${spec.index}; indexes end at ${REGION_LIMIT - 1}`,
+      );
+      regions.set(spec.index, new Region(this, spec));
+    }
+    return regions;
+  }
+
+  #remember(reason: Reason, range: Range): void {
+    const ranges = this.#suspended.get(reason) ?? [];
+    const known = ranges.some((other) => other.start <= range.start && other.end >= range.end);
+    if (!known) ranges.push(range);
+    this.#suspended.set(reason, ranges);
+  }
+
+  /** The regions whose span lies in the range, by index. */
+  #regionsIn(range: Range): Region[] {
+    return [...this.regions.values()].filter(
+      (region) => region.offset >= range.start && region.offset + REGION_SPAN <= range.end,
+    );
+  }
+
+  /** The parts of the range in which every region changed: the whole range, cut at the regions that did not. */
+  #runs(range: Range, changed: ReadonlySet<Region>): { start: number; length: number }[] {
+    const runs: { start: number; length: number }[] = [];
+    let start = range.start;
+    let found = false;
+    const close = (end: number): void => {
+      if (found) runs.push({ start, length: end - start });
+      found = false;
+    };
+    for (const region of this.#regionsIn(range)) {
+      if (changed.has(region)) {
+        found = true;
+        continue;
+      }
+      close(region.offset);
+      start = region.offset + REGION_SPAN;
+    }
+    close(range.end);
+    return runs;
+  }
+}
+
+function makeIrqs(specs: readonly IrqSpec[], atLeast: number): Irq[] {
+  const count = Math.max(atLeast, ...specs.map((spec) => spec.index + 1));
+  assert(count <= IRQ_LIMIT, `irq index ${count - 1}; indexes end at ${IRQ_LIMIT - 1}`);
+  const irqs: Irq[] = [];
+  for (let index = 0; index < count; index++) {
+    const found = specs.filter((spec) => spec.index === index);
+    assert(found.length <= 1, `irq ${index} is declared twice`);
+    irqs.push(new Irq(found[0] ?? { index, count: 0, flags: 0 }));
+  }
+  return irqs;
+}

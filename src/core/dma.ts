@@ -1,0 +1,78 @@
+/*
+ * What device code sees of DMA: a port that reads, writes and opens windows by IOVA, and faults that are values.
+ * A device never holds raw memory, so whatever goes away (a mapping, a peer's BAR, the client) is cut off in one place.
+ */
+import { ERRNO } from '../abi/errno.ts';
+import type { Reason } from './device.ts';
+
+/** A result that is there at once when it can be. */
+export type MaybePromise<T> = T | Promise<T>;
+
+/** Why a DMA could not be done. Those of `Reason` name the state of the peer device whose memory was meant. */
+export type DmaFaultReason =
+  | 'not mapped'
+  | 'read is not allowed'
+  | 'write is not allowed'
+  | 'bus master is off'
+  | 'no client is attached'
+  | 'memory was lost'
+  | 'message failed'
+  | 'mapping is being removed'
+  | 'consent was withdrawn'
+  | Reason;
+
+/** A DMA that did not happen, at the first address that could not be reached. */
+export interface DmaFault {
+  readonly iova: number;
+  readonly reason: DmaFaultReason;
+  /** Positive. */
+  readonly errno: number;
+}
+
+/** Client memory as a device may use it: by address, never by reference. Lengths are bytes. */
+export interface DmaPort {
+  /** Whether a client is there to be reached; a device that polls its queues asks first. */
+  readonly attached: boolean;
+
+  /** Reads `length` bytes at `iova` into `target` from `at` on. After a fault, part of `target` may have been written. */
+  read(iova: number, target: Uint8Array, at?: number, length?: number): MaybePromise<DmaFault | null>;
+
+  /** Writes `length` bytes of `source` from `at` on to `iova`. After a fault, part of it may have arrived. */
+  write(iova: number, source: Uint8Array, at?: number, length?: number): MaybePromise<DmaFault | null>;
+
+  /** Direct view of memory that is reached at once and lies in one piece; for queues that are touched often. */
+  window(iova: number, size: number, write: boolean): DmaWindow | DmaFault;
+}
+
+/** A view that dies with its mapping: then `bytes` has length 0 and `dead` says why. */
+export interface DmaWindow {
+  readonly bytes: Uint8Array;
+  readonly dead: DmaFaultReason | null;
+  close(): void;
+}
+
+/** Tells the two results of `DmaPort.window` apart. */
+export function isDmaFault(result: DmaWindow | DmaFault | null): result is DmaFault {
+  return result !== null && 'reason' in result;
+}
+
+/** The port of a device that no client has attached to: everything faults, nothing throws. */
+export class NoClientDma implements DmaPort {
+  readonly attached: boolean = false;
+
+  read(iova: number): DmaFault {
+    return this.#fault(iova);
+  }
+
+  write(iova: number): DmaFault {
+    return this.#fault(iova);
+  }
+
+  window(iova: number): DmaFault {
+    return this.#fault(iova);
+  }
+
+  #fault(iova: number): DmaFault {
+    return { iova, reason: 'no client is attached', errno: ERRNO.ENODEV };
+  }
+}
