@@ -7,7 +7,7 @@
  *   resume:  state, then the memory, then listeners. CPU mappings fault in again by themselves.
  *   release: as suspend for all regions at once; final, told once, and no listener is ever called again.
  * A step that throws does not stop the steps after it; what was thrown comes out at the end as one AggregateError.
- * Listeners may call back into the device. A notification therefore says "look again": on 'suspend' drop what lies
+ * Listeners may call back into the device, even to end what they are being told of. A notification therefore says "look again": on 'suspend' drop what lies
  * in the range, on 'resume' ask `region.dmaReason` before trusting it.
  */
 import { VFIO_PCI_NUM_IRQS, VFIO_PCI_NUM_REGIONS, VFIO_PCI_ROM_REGION_INDEX } from '../abi/vfio.ts';
@@ -175,11 +175,7 @@ export class VfioDevice {
     for (const run of runs) {
       attempt(() => this.addressSpace.unmapMappingRange(run.start, run.length), errors);
     }
-    for (const region of changed) {
-      // A listener may have called back and resumed or released meanwhile; then this is not ours to do any more.
-      if (this.#released || region.blockers.length === 0) continue;
-      attempt(() => region.memory?.suspend(), errors);
-    }
+    for (const region of changed) attempt(() => region.settleMemory(), errors);
     rethrow(errors, `suspend of ${this.name}`);
   }
 
@@ -194,7 +190,7 @@ export class VfioDevice {
     }
 
     const errors: unknown[] = [];
-    for (const region of changed) attempt(() => region.memory?.resume(), errors);
+    for (const region of changed) attempt(() => region.settleMemory(), errors);
     for (const range of ranges) {
       for (const run of this.#runs(range, changed)) this.#events.emit('resume', { ...run, reason }, errors);
     }
@@ -227,9 +223,9 @@ export class VfioDevice {
       throw new VfioError('EINVAL', `${this.name} cannot be reset; its driver declares no reset`);
     }
     if (this.#resetting !== null) return this.#resetting;
-    this.suspend('device is in reset');
     let result: MaybePromise<void>;
     try {
+      this.suspend('device is in reset');
       for (const irq of this.irqs) irq.reset();
       result = this.resetState();
     } catch (error) {

@@ -89,6 +89,7 @@ export class Region {
   readonly #areas: MappableArea[];
   readonly #blockers: Reason[] = [];
   #memory: RegionMemory | null = null;
+  #memorySuspended = false;
 
   constructor(device: VfioDevice, spec: RegionSpec) {
     const { index, sizeBytes } = spec;
@@ -144,9 +145,10 @@ export class Region {
         memory.sizeBytes >= this.sizeBytes,
         `${this.name}: memory of ${memory.sizeBytes} bytes is too small`,
       );
-      if (this.#blockers.length > 0) memory.suspend();
     }
     this.#memory = memory;
+    this.#memorySuspended = false;
+    this.settleMemory();
   }
 
   /** Every reason why the region cannot be reached, oldest first; empty when it can. */
@@ -231,6 +233,18 @@ export class Region {
     if (at < 0) return false;
     this.#blockers.splice(at, 1);
     return this.#blockers.length === 0;
+  }
+
+  /**
+   * @internal The device's: suspends or resumes the memory if its state is not what the reasons say. Goes by the
+   * state and not by the event, because a listener may have changed the reasons since.
+   */
+  settleMemory(): void {
+    const suspended = this.#blockers.length > 0;
+    if (this.#memory === null || this.device.released || suspended === this.#memorySuspended) return;
+    this.#memorySuspended = suspended;
+    if (suspended) this.#memory.suspend();
+    else this.#memory.resume();
   }
 
   /** @internal The device's: one reason instead of all others, for good. */

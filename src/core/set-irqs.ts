@@ -88,7 +88,7 @@ function validate(device: VfioDevice, request: IrqSet): Irq {
   const { index, start, count, data, action } = request;
   const irq = device.irqs[index];
   if (irq === undefined) throw invalid(`index ${index}; ${device.name} has ${device.irqs.length} indexes`);
-  if (start >= irq.count || start + count > irq.count) {
+  if (!isU32(start) || !isU32(count) || start >= irq.count || start + count > irq.count) {
     throw invalid(`vectors ${start} to ${start + count - 1}; index ${index} has ${irq.count}`);
   }
   if (count === 0 && (start !== 0 || data !== 'none' || action !== 'trigger')) {
@@ -142,6 +142,10 @@ function setVectors(irq: Irq, { start, count, action, bools }: IrqSet): void {
 /** ERR and REQ tell the client something; they are no interrupts of the guest's device. */
 function isNotification(device: VfioDevice, index: number): boolean {
   return device.kind === 'pci' && (index === VFIO_PCI_ERR_IRQ_INDEX || index === VFIO_PCI_REQ_IRQ_INDEX);
+}
+
+function isU32(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value < 2 ** 32;
 }
 
 function invalid(what: string): VfioError {

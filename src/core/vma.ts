@@ -48,6 +48,7 @@ export class Vma {
     assertPages(this.#pgoff * PAGE_SIZE, 'offset');
     assert(this.#sizeBytes > 0, 'a VMA has at least one page');
     assert(Number.isSafeInteger(this.end), 'a VMA ends below 2^53');
+    assert(Number.isSafeInteger(this.endPgoff * PAGE_SIZE), 'a VMA shows offsets below 2^53');
   }
 
   /** Virtual address of the first byte. */
