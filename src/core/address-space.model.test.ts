@@ -136,6 +136,7 @@ class Model {
       const places = pages.flatMap((page, i) => (page >= first && page < first + count ? [i] : []));
       if (places.length === 0) continue;
       hit++;
+      expect(zapOf.has(vma)).toBe(true);
       const [, start, length] = zapOf.get(vma)!;
       expect([start, length]).toEqual([(startPage + places[0]!) * PAGE_SIZE, places.length * PAGE_SIZE]);
     }
