@@ -172,10 +172,11 @@ export class Container {
     out.count = 0;
     if (!(iova >= 0 && iova < IOVA_END && size >= 0)) return dmaFault(iova, 'not mapped');
     const map = this.#map;
-    const end = iova + size;
     let at = iova;
+    // Counts down, because iova + size is not exact above 2^53.
+    let left = size;
     let slot = this.#lastSlot;
-    while (at < end) {
+    while (left > 0) {
       if (!map.holds(slot, at)) slot = at === iova ? map.locate(at) : map.next(slot);
       if (slot < 0 || !map.holds(slot, at)) return refuse(out, at, 'not mapped');
       if (at === iova) this.#lastSlot = slot;
@@ -184,11 +185,12 @@ export class Container {
       if (write && !mapping.write) return refuse(out, at, 'write is not allowed');
       if (!write && !mapping.read) return refuse(out, at, 'read is not allowed');
       const offset = mapping.sourceOffset + (at - map.startAt(slot));
-      const length = Math.min(end, map.endAt(slot)) - at;
+      const length = Math.min(left, map.endAt(slot) - at);
       const reason = mapping.source.unavailable(offset, length);
       if (reason !== null) return this.#refuseSource(out, at, mapping.source, offset, length);
       out.add(mapping, offset, length);
       at += length;
+      left -= length;
     }
     return null;
   }
