@@ -12,7 +12,7 @@
  * The path of an access allocates nothing. 8-byte registers are two 32-bit halves inside; BigInt appears only when a
  * `read` handler returns one.
  */
-import type { RegionHandler } from '../core/region.ts';
+import type { RegionHandler } from '../core/index.ts';
 import { cut, highByteMask, lowByteMask, merge } from './register-bits.ts';
 import { extract, type FieldName, spanOf, spread } from './register-fields.ts';
 import {
@@ -212,6 +212,13 @@ export class RegisterBlock<T extends RegisterTable = RegisterTable> implements R
         description: definition.description ?? '',
       };
     });
+  }
+
+  /** The name of a register with a byte in [offset, offset + size), or null. */
+  nameIn(offset: number, size: number): string | null {
+    const { offset: starts, width, register, names } = this.#compiled;
+    const slot = starts.findIndex((start, index) => start < offset + size && start + width[index]! > offset);
+    return slot < 0 ? null : names[register[slot]!]!;
   }
 
   /** @internal The value of an element, for the properties that `registers` makes. */

@@ -2,7 +2,7 @@
  * Named bit fields of registers: the same declaration serves the device, the driver and the register dump.
  * Fields may lie anywhere in a register of up to 64 bits, so the arithmetic works on 32-bit halves.
  */
-import { assert } from '../core/error.ts';
+import { assert } from '../core/index.ts';
 import { type FieldSpan, fieldBits, highHalf, lowHalf, type RegisterDefinition } from './register-table.ts';
 
 /** The names of a register's fields, from its literal. */

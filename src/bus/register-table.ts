@@ -6,7 +6,7 @@
  * This file has the types and the compiler that turns a table into typed arrays, so that an access costs an index
  * and no lookup by name. Mistakes in a table are the device author's: they throw, with the register's name.
  */
-import { assert } from '../core/error.ts';
+import { assert } from '../core/index.ts';
 
 /**
  * What a client's access does to the stored value:

@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { RegionHandler } from '../core/region.ts';
+import type { RegionHandler } from '../core/index.ts';
 import { type RegisterDefinition, type RegisterTable, registers } from './registers.ts';
 
 const WINDOW = 64;

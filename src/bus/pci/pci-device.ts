@@ -1,0 +1,302 @@
+/*
+ * A PCI function: what PciDeviceSpec declares, wired to the core. Config space drives everything: whenever COMMAND or
+ * the power state may have changed, `#applyConfig` derives anew which BARs can be reached (R4, R5), whether DMA may
+ * pass and whether INTx shows.
+ *
+ * State between clients follows vfio-pci: `opened` turns decode on and messages off, `closed` stops bus mastering;
+ * VFIO_DEVICE_RESET keeps the header and the interrupt and link controls, as the kernel saves and restores them; a
+ * function level reset leaves power-on values, with decode off.
+ */
+import {
+  PCI_COMMAND,
+  PCI_COMMAND_INTX_DISABLE,
+  PCI_COMMAND_IO,
+  PCI_COMMAND_MASTER,
+  PCI_COMMAND_MEMORY,
+  VFIO_PCI_CONFIG_REGION_INDEX,
+  VFIO_PCI_INTX_IRQ_INDEX,
+  VFIO_PCI_MSI_IRQ_INDEX,
+  VFIO_PCI_MSIX_IRQ_INDEX,
+  VFIO_PCI_ROM_REGION_INDEX,
+} from '../../abi/index.ts';
+import {
+  assert,
+  type DmaPort,
+  indexToOffset,
+  type MaybePromise,
+  REGION_SPAN,
+  type Reason,
+  type RegionHandler,
+  VfioDevice,
+} from '../../core/index.ts';
+import {
+  RegisterBlock,
+  type RegisterOptions,
+  type Registers,
+  type RegisterTable,
+  registers,
+} from '../registers.ts';
+import { addressOf, type Bar, barsOf } from './bars.ts';
+import { BusMasterPort } from './bus-master.ts';
+import { type CapabilityOffsets, placeCapabilities } from './capabilities.ts';
+import { type ConfigReset, ConfigSpace } from './config-space.ts';
+import { watchExpress } from './express.ts';
+import { commandMask, decodeBits, headerImage } from './header.ts';
+import { irqSpecsOf, PciInterrupts } from './interrupts.ts';
+import { Msi } from './msi.ts';
+import { Msix } from './msix.ts';
+import { PowerManagement } from './power-management.ts';
+import { barHandler, configSize, regionSpecsOf, romHandler } from './regions.ts';
+import type { BarIndex, PciDeviceSpec } from './spec.ts';
+
+/** Which reset: VFIO_DEVICE_RESET, function level reset, or leaving D3hot without No_Soft_Reset. */
+export type PciReset = 'device' | 'function' | 'power';
+
+/** Base class of PCI devices. */
+export class PciDevice extends VfioDevice {
+  readonly spec: PciDeviceSpec;
+  /** The config space as it is, for the device's own side and for inspection. Clients reach it through region 7. */
+  readonly config: ConfigSpace;
+  /** Where each declared capability lies in config space. */
+  readonly capabilityOffsets: CapabilityOffsets;
+  readonly #bars: readonly Bar[];
+  readonly #handlers: Map<number, RegionHandler> = new Map();
+  readonly #power: PowerManagement | null;
+  readonly #interrupts: PciInterrupts;
+  readonly #port: BusMasterPort;
+  /** Reasons that config space gives for not reaching the BARs. */
+  readonly #held: Set<Reason> = new Set();
+  #resetKind: PciReset = 'device';
+  #inReset = false;
+
+  constructor(spec: PciDeviceSpec) {
+    const bars = barsOf(spec);
+    super({
+      name: spec.name,
+      kind: 'pci',
+      regions: regionSpecsOf(spec, bars),
+      irqs: irqSpecsOf(spec),
+      resettable: true,
+    });
+    this.spec = spec;
+    this.#bars = bars;
+    this.config = new ConfigSpace(configSize(spec));
+    this.config.define(0, headerImage(spec, bars), true);
+    this.capabilityOffsets = placeCapabilities(this.config, spec);
+    this.region(VFIO_PCI_CONFIG_REGION_INDEX).handler = this.config;
+    this.#power = this.#makePower();
+    this.#interrupts = this.#makeInterrupts();
+    this.#watchConfig();
+    this.#port = new BusMasterPort(this.dma);
+    this.#guardDma();
+    if (spec.rom !== undefined)
+      this.region(VFIO_PCI_ROM_REGION_INDEX).handler = romHandler(spec.rom, this.config);
+    for (const bar of bars) this.#wireBar(bar);
+    const open = spec.commandAtOpen ?? 0;
+    assert(
+      (open & ~commandMask(spec, bars)) === 0,
+      `${spec.name}: commandAtOpen sets bits that are not implemented`,
+    );
+    this.#applyConfig();
+  }
+
+  /** The BAR's bus address as software assigned it; null while it is not decoded or has none. */
+  barAddress(index: number): number | null {
+    const bar = this.#bars.find((candidate) => candidate.index === index);
+    assert(bar !== undefined, `${this.name} has no BAR${index}`);
+    const decode = bar.spec.type === 'io' ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
+    if ((this.config.get16(PCI_COMMAND) & decode) === 0 || this.#power?.inD3hot) return null;
+    const address = addressOf(this.config, bar);
+    return address === 0 ? null : address;
+  }
+
+  /**
+   * Interrupts the client: by MSI-X or MSI if the vector is wired or the mechanism enabled, else by asserting INTx.
+   * A message that is masked or not wired yet stays pending. True if the client was signalled now. A message is sent
+   * whatever COMMAND.MASTER says: it goes to an eventfd, not to memory.
+   */
+  raiseInterrupt(vector: number = 0): boolean {
+    return this.#interrupts.raise(vector);
+  }
+
+  /** Takes INTx back when its cause is gone. Does nothing for messages. */
+  lowerInterrupt(): void {
+    this.#interrupts.lower();
+  }
+
+  /** As after vfio-pci's open: awake, decode on, bus mastering and messages off. */
+  override opened(): void {
+    this.#power?.wake();
+    this.#interrupts.disableMessages();
+    const kept = this.config.get16(PCI_COMMAND) & ~(PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE);
+    this.config.set16(PCI_COMMAND, this.spec.commandAtOpen ?? kept | decodeBits(this.spec, this.#bars));
+    this.#applyConfig();
+  }
+
+  /** State is kept, but a device without a client masters no bus. */
+  override closed(): void {
+    this.config.set16(PCI_COMMAND, this.config.get16(PCI_COMMAND) & ~PCI_COMMAND_MASTER);
+    this.#applyConfig();
+  }
+
+  /**
+   * The device's part of a reset, after config space, registers and memory that a reset clears are back to their
+   * initial values. While a returned promise is pending the BARs cannot be reached. It must not wait for DMA: the
+   * client may be waiting for the reset.
+   */
+  protected onReset(_kind: PciReset): MaybePromise<void> {}
+
+  /**
+   * Puts a register block behind a BAR: handlers may use `this`, which a spec cannot. Resets give the block its
+   * reset values.
+   */
+  protected addRegisters<const T extends RegisterTable>(
+    bar: BarIndex,
+    table: T,
+    handlers: NonNullable<RegisterOptions<NoInfer<T>>['handlers']> = {},
+    options: Omit<RegisterOptions<NoInfer<T>>, 'handlers'> = {},
+  ): Registers<T> {
+    const block = registers(table, { ...options, handlers } as RegisterOptions<T>);
+    this.setBarHandler(bar, block);
+    return block;
+  }
+
+  /** Puts a handler behind a BAR, instead of the one before. Mappable areas and MSI-X go on answering for themselves. */
+  protected setBarHandler(bar: BarIndex, handler: RegionHandler): void {
+    const declared = this.#bars.find((candidate) => candidate.index === bar);
+    assert(declared !== undefined, `${this.name} has no BAR${bar}; declare it in the spec`);
+    this.#handlers.set(bar, handler);
+    this.#wireBar(declared);
+  }
+
+  protected override resetState(): MaybePromise<void> {
+    const kind = this.#resetKind;
+    this.#resetKind = 'device';
+    this.#resetConfig(kind);
+    for (const bar of this.#bars) {
+      const handler = this.#handlerOf(bar);
+      if (handler instanceof RegisterBlock) handler.reset();
+      if (bar.spec.resetClears) this.region(bar.index).memory?.clear(0, bar.spec.sizeBytes);
+    }
+    this.#inReset = true;
+    let result: MaybePromise<void>;
+    try {
+      result = this.onReset(kind);
+    } catch (error) {
+      this.#inReset = false;
+      throw error;
+    }
+    if (result instanceof Promise) {
+      return result.finally(() => {
+        this.#inReset = false;
+      });
+    }
+    this.#inReset = false;
+  }
+
+  /** The write that causes it is answered at once: the specification gives software 100 ms to wait by itself. */
+  #functionReset(kind: PciReset): void {
+    if (this.#inReset) {
+      this.#resetConfig(kind);
+      return;
+    }
+    this.#resetKind = kind;
+    void this.reset();
+  }
+
+  #resetConfig(kind: PciReset): void {
+    const scope: ConfigReset = kind === 'device' ? 'device' : 'function';
+    this.config.reset(scope);
+    this.#power?.reset();
+    this.#interrupts.reset(scope);
+    this.#applyConfig();
+  }
+
+  /** Brings everything that depends on COMMAND and the power state in line with them. */
+  #applyConfig(): void {
+    const command = this.config.get16(PCI_COMMAND);
+    const asleep = this.#power?.inD3hot ?? false;
+    const master = (command & PCI_COMMAND_MASTER) !== 0;
+    this.#port.blocked = asleep ? 'device is in D3hot' : master ? null : 'bus master is off';
+    const memory = (command & PCI_COMMAND_MEMORY) !== 0;
+    const io = (command & PCI_COMMAND_IO) !== 0;
+    // What goes away goes first.
+    if (!memory) this.#hold('memory decode is off', this.#rangesOf(false));
+    if (!io) this.#hold('I/O decode is off', this.#rangesOf(true));
+    if (asleep) this.#hold('device is in D3hot', [this.memoryRange]);
+    if (memory) this.#letGo('memory decode is off');
+    if (io) this.#letGo('I/O decode is off');
+    if (!asleep) this.#letGo('device is in D3hot');
+    this.#interrupts.commandChanged();
+  }
+
+  #hold(reason: Reason, ranges: readonly { start: number; length: number }[]): void {
+    if (this.#held.has(reason)) return;
+    this.#held.add(reason);
+    for (const { start, length } of ranges) this.suspend(reason, start, length);
+  }
+
+  #letGo(reason: Reason): void {
+    if (this.#held.delete(reason)) this.resume(reason);
+  }
+
+  /** What a decode bit switches: BARs of that kind. All BARs at once (R5) where there is only one kind. */
+  #rangesOf(io: boolean): readonly { start: number; length: number }[] {
+    const matching = this.#bars.filter((bar) => (bar.spec.type === 'io') === io);
+    if (matching.length === this.#bars.length && matching.length > 0) return [this.memoryRange];
+    return matching.map((bar) => ({ start: indexToOffset(bar.index), length: REGION_SPAN }));
+  }
+
+  #watchConfig(): void {
+    this.config.onWrite(PCI_COMMAND, 2, () => this.#applyConfig());
+    for (const [capability, at] of this.capabilityOffsets) {
+      if (capability.type === 'express') watchExpress(this.config, at, () => this.#functionReset('function'));
+    }
+  }
+
+  #makePower(): PowerManagement | null {
+    for (const [capability, at] of this.capabilityOffsets) {
+      if (capability.type !== 'power-management') continue;
+      return new PowerManagement(this.config, at, (softReset) => {
+        if (softReset) this.#functionReset('power');
+        else this.#applyConfig();
+      });
+    }
+    return null;
+  }
+
+  #makeInterrupts(): PciInterrupts {
+    let msi: Msi | null = null;
+    let msix: Msix | null = null;
+    for (const [capability, at] of this.capabilityOffsets) {
+      if (capability.type === 'msi')
+        msi = new Msi(this.config, at, capability, this.irqs[VFIO_PCI_MSI_IRQ_INDEX]!);
+      if (capability.type === 'msix') {
+        msix = new Msix(this.config, at, capability, this.irqs[VFIO_PCI_MSIX_IRQ_INDEX]!);
+      }
+    }
+    return new PciInterrupts(this.config, this.irqs[VFIO_PCI_INTX_IRQ_INDEX]!, msi, msix);
+  }
+
+  /** `dma` gives the guard; what is assigned to it goes behind the guard. */
+  #guardDma(): void {
+    Object.defineProperty(this, 'dma', {
+      enumerable: true,
+      configurable: true,
+      get: (): DmaPort => this.#port,
+      set: (port: DmaPort): void => {
+        this.#port.inner = port;
+      },
+    });
+  }
+
+  #handlerOf(bar: Bar): RegionHandler | null {
+    return this.#handlers.get(bar.index) ?? bar.spec.handler ?? null;
+  }
+
+  #wireBar(bar: Bar): void {
+    const region = this.region(bar.index);
+    const overlays = this.#interrupts.msix?.partsOf(bar.index) ?? [];
+    region.handler = barHandler(region, bar, this.#handlerOf(bar), overlays);
+  }
+}
