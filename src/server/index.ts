@@ -1,0 +1,14 @@
+/* Public names of the server room: any VfioDevice, served to a vfio-user client. */
+export type { IoEventfd, IoEventfdDevice } from './io-fds.ts';
+export { EventfdTrigger } from './irqs.ts';
+export { type Logger, type LogLevel, silent } from './logger.ts';
+export { type PeerMemory, PeerRegistry } from './peers.ts';
+export { type ServerEvents, type ServerOptions, VfioUserServer } from './server.ts';
+export type { Session } from './session.ts';
+export type {
+  DroppedEvent,
+  HandlerErrorEvent,
+  ProtocolErrorEvent,
+  SessionInfo,
+} from './session-context.ts';
+export { serveInWorker, type WorkerOptions, WorkerServer } from './worker.ts';

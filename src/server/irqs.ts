@@ -1,0 +1,87 @@
+/*
+ * DEVICE_GET_IRQ_INFO and DEVICE_SET_IRQS, and the eventfds that a client gives us to be interrupted by.
+ */
+import { ERRNO, vfio_irq_info, vfio_irq_set } from '../abi/index.ts';
+import { decodeIrqSetFlags, type IrqTrigger, setIrqs, type VfioDevice, VfioError } from '../core/index.ts';
+import type { SysLayer, Watcher } from '../sys/sys-layer.ts';
+import type { Message } from './message.ts';
+
+/** An eventfd of the client: we signal it, or listen to it (resample, mask by eventfd). Owns the fd. */
+export class EventfdTrigger implements IrqTrigger {
+  readonly #sys: SysLayer;
+  readonly #fd: number;
+  #watcher: Watcher | null = null;
+  #closed = false;
+
+  /** Adopts `fd`. EINVAL if it is no eventfd; the fd is still the caller's then. */
+  constructor(sys: SysLayer, fd: number) {
+    sys.adoptEventfd(fd);
+    this.#sys = sys;
+    this.#fd = fd;
+  }
+
+  signal(): void {
+    if (!this.#closed) this.#sys.eventfdSignal(this.#fd);
+  }
+
+  listen(listener: () => void): void {
+    this.#watcher?.close();
+    this.#watcher = this.#sys.watch(this.#fd, () => {
+      if (this.#sys.eventfdRead(this.#fd) > 0) listener();
+    });
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#watcher?.close();
+    this.#sys.close(this.#fd);
+  }
+}
+
+/** Answers DEVICE_GET_IRQ_INFO. EINVAL: too short, or no such index. */
+export function getIrqInfo(device: VfioDevice, message: Message): number {
+  const { size, at } = vfio_irq_info;
+  if (message.bodyBytes < size) return ERRNO.EINVAL;
+  const irq = device.irqs[message.view.getUint32(message.body + at.index, true)];
+  if (message.view.getUint32(message.body + at.argsz, true) < size || irq === undefined) return ERRNO.EINVAL;
+  const body = new Uint8Array(size);
+  const { index, count, flags } = irq;
+  vfio_irq_info.encode(new DataView(body.buffer), 0, { argsz: size, flags, index, count });
+  message.reply(body);
+  return 0;
+}
+
+/**
+ * Carries out DEVICE_SET_IRQS. EINVAL: malformed, an fd that is no eventfd, or what `setIrqs` of the core refuses
+ * (ENOTTY there for masking what cannot be masked). Fds are closed when it is refused.
+ */
+export function setDeviceIrqs(sys: SysLayer, device: VfioDevice, message: Message): number {
+  const { size, at } = vfio_irq_set;
+  if (message.bodyBytes < size) return ERRNO.EINVAL;
+  const { argsz, flags, index, start, count } = vfio_irq_set.decode(message.view, message.body);
+  if (argsz < size) throw new VfioError('EINVAL', `SET_IRQS: argsz ${argsz} is less than ${at.count + 4}`);
+  const { data, action } = decodeIrqSetFlags(flags);
+  const boolBytes = message.bodyBytes - size;
+  if (data !== 'bool' && boolBytes > 0) {
+    throw new VfioError('EINVAL', `SET_IRQS: ${boolBytes} bytes of data without DATA_BOOL`);
+  }
+  const bools = message.bytes.slice(message.body + size, message.at + message.size);
+  const triggers = adopt(sys, message.takeFds());
+  setIrqs(device, { index, start, count, data, action, triggers, ...(data === 'bool' ? { bools } : {}) });
+  message.acknowledge();
+  return 0;
+}
+
+/** All or none: a message with one wrong fd wires nothing. */
+function adopt(sys: SysLayer, fds: readonly number[]): EventfdTrigger[] {
+  const triggers: EventfdTrigger[] = [];
+  try {
+    for (const fd of fds) triggers.push(new EventfdTrigger(sys, fd));
+  } catch (error) {
+    for (const trigger of triggers) trigger.close();
+    for (const fd of fds.slice(triggers.length)) sys.close(fd);
+    throw error;
+  }
+  return triggers;
+}

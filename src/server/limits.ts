@@ -1,0 +1,54 @@
+/*
+ * Every limit of the server, in one place. A client chooses what it sends, so whatever it can make grow has a
+ * number here, and the reason for that number.
+ */
+
+/** Below this a transfer is little more than headers; a client that announces less is refused. */
+export const MIN_TRANSFER_BYTES = 64;
+
+/** What one SCM_RIGHTS message can carry in Linux. */
+export const KERNEL_MESSAGE_FDS = 253;
+
+/** Page sizes that a client may map with: 4 KiB, 2 MiB, 1 GiB, as an x86 IOMMU reports them. */
+export const PAGE_SIZES = 0x40201000;
+
+/** The JSON of VERSION: QEMU's is below 300 bytes. */
+export const MAX_VERSION_JSON_BYTES: number = 16 << 10;
+
+/** A client that connects and says nothing would hold the device for ever. */
+export const NEGOTIATION_TIMEOUT_MS = 10_000;
+
+/** How long `close` waits for a device that is still at work. */
+export const CLOSE_TIMEOUT_MS = 5_000;
+
+/** A DMA_READ or DMA_WRITE without an answer: as long as QEMU waits for ours. */
+export const DEFAULT_REQUEST_TIMEOUT_MS = 5_000;
+/** DMA messages under way at once: enough to keep the socket busy, few enough to find a reply by looking. */
+export const MAX_OUTSTANDING_REQUESTS = 8;
+/** DMA messages that wait for their turn; beyond it a transfer of the device fails with EAGAIN. */
+export const MAX_WAITING_REQUESTS = 4096;
+
+/** Commands that wait while a handler's promise is pending: some seconds of a busy guest's posted writes. */
+export const MAX_QUEUED_COMMANDS = 4096;
+/** Room for some writes of the largest size among them. */
+export const MAX_QUEUED_BYTES: number = 16 << 20;
+/** Well below the usual limit of 1024 fds for a process. */
+export const MAX_QUEUED_FDS = 256;
+
+/** Clients being turned away at the same time; one more is closed without a word. */
+export const MAX_REFUSALS = 8;
+/** How long a client that is turned away may take to say VERSION. */
+export const REFUSAL_TIMEOUT_MS = 1_000;
+/** Enough for a VERSION; a refused client has no business with more. */
+export const REFUSAL_MESSAGE_BYTES: number = 32 << 10;
+
+/** Mistakes of one session that are logged; a hostile client makes as many as it likes. */
+export const MAX_LOGGED_ERRORS = 32;
+
+/** Sockets that wait in the kernel for accept(). */
+export const LISTEN_BACKLOG = 16;
+
+/** Room for replies beyond the largest one, so that a batch of small replies leaves in one send. */
+export const REPLY_BATCH_BYTES: number = 64 << 10;
+/** What is kept for a client that does not read, before its session ends: some of the largest replies. */
+export const SEND_QUEUE_BYTES: number = 16 << 20;

@@ -1,0 +1,206 @@
+/*
+ * Client memory that came without an fd: DMA_READ and DMA_WRITE, the commands that go from server to client.
+ *
+ * They leave on the twin socket if there is one, else among the replies on the main socket. A few are under way at
+ * once and the others wait in line, so that a slow client costs its own device time and nobody memory.
+ *
+ * The first QEMU with vfio-user lays these messages out with a 32-bit count and pads the reply to the same size, so
+ * nothing tells its reply from a right one whose first bytes are zero. Such a client is therefore refused when it
+ * shows (EPROTO), never guessed at.
+ */
+import {
+  ERRNO,
+  readU64,
+  VFIO_USER_DMA_READ,
+  VFIO_USER_DMA_WRITE,
+  VFIO_USER_FLAG_ERROR,
+  VFIO_USER_HEADER_SIZE,
+  writeU64,
+} from '../abi/index.ts';
+import type { RemoteMemory } from '../memory/index.ts';
+import { MAX_OUTSTANDING_REQUESTS, MAX_WAITING_REQUESTS } from './limits.ts';
+import type { Outbox } from './outbox.ts';
+
+/** Address and count, both u64. */
+const ACCESS_BYTES = 16;
+const ID_MASK = 0xffff;
+
+interface Request {
+  readonly command: number;
+  readonly iova: number;
+  readonly bytes: Uint8Array;
+  readonly at: number;
+  readonly length: number;
+  readonly resolve: (errno: number) => void;
+  id: number;
+  deadlineMs: number;
+}
+
+/** What a session needs to know about its DMA messages. */
+export interface RemoteMemoryOptions {
+  /** Largest count of one message: what both sides take. */
+  readonly maxTransferBytes: number;
+  readonly timeoutMs: number;
+  /** Told what is wrong with the client's answers. */
+  readonly complain: (text: string) => void;
+}
+
+/** The client's memory by messages, for one session. */
+export class MessageMemory implements RemoteMemory {
+  readonly maxTransferBytes: number;
+
+  readonly #outbox: Outbox;
+  readonly #timeoutMs: number;
+  readonly #complain: (text: string) => void;
+  readonly #outstanding: Request[] = [];
+  #waiting: Request[] = [];
+  #nextId = 0;
+  #timer: NodeJS.Timeout | null = null;
+  #closed = false;
+
+  constructor(outbox: Outbox, options: RemoteMemoryOptions) {
+    this.#outbox = outbox;
+    this.maxTransferBytes = options.maxTransferBytes;
+    this.#timeoutMs = options.timeoutMs;
+    this.#complain = options.complain;
+  }
+
+  /** Requests without an answer, those in line included. */
+  get pending(): number {
+    return this.#outstanding.length + this.#waiting.length;
+  }
+
+  read(iova: number, target: Uint8Array, at: number, length: number): Promise<number> {
+    return this.#request(VFIO_USER_DMA_READ, iova, target, at, length);
+  }
+
+  write(iova: number, source: Uint8Array, at: number, length: number): Promise<number> {
+    return this.#request(VFIO_USER_DMA_WRITE, iova, source, at, length);
+  }
+
+  /** Takes a reply that came on the socket that our commands leave on. One that nobody waits for is dropped. */
+  onReply(view: DataView, bytes: Uint8Array, at: number, size: number): void {
+    const request = this.#take(view.getUint16(at, true), view.getUint16(at + 2, true));
+    if (request === null) {
+      this.#complain(`a reply with id ${view.getUint16(at, true)} that no request waits for: dropped`);
+      return;
+    }
+    request.resolve(this.#accept(request, view, bytes, at, size));
+    this.#sendWaiting();
+  }
+
+  /** A reply that is larger than any message may be: its body was never stored. */
+  onOversizedReply(header: DataView): void {
+    const request = this.#take(header.getUint16(0, true), header.getUint16(2, true));
+    if (request === null) return;
+    this.#complain(`a reply of ${header.getUint32(4, true)} bytes to a request for ${request.length}`);
+    request.resolve(ERRNO.EMSGSIZE);
+    this.#sendWaiting();
+  }
+
+  /** The session ended: whoever waits is told ENOTCONN. */
+  close(): void {
+    this.#closed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    const requests = [...this.#outstanding.splice(0), ...this.#waiting.splice(0)];
+    for (const request of requests) request.resolve(ERRNO.ENOTCONN);
+  }
+
+  #request(command: number, iova: number, bytes: Uint8Array, at: number, length: number): Promise<number> {
+    if (this.#closed) return Promise.resolve(ERRNO.ENOTCONN);
+    if (length > this.maxTransferBytes) return Promise.resolve(ERRNO.EMSGSIZE);
+    if (this.#waiting.length >= MAX_WAITING_REQUESTS) return Promise.resolve(ERRNO.EAGAIN);
+    return new Promise((resolve) => {
+      this.#waiting.push({ command, iova, bytes, at, length, resolve, id: 0, deadlineMs: 0 });
+      this.#sendWaiting();
+    });
+  }
+
+  #sendWaiting(): void {
+    while (this.#waiting.length > 0 && this.#outstanding.length < MAX_OUTSTANDING_REQUESTS && !this.#closed) {
+      this.#send(this.#waiting.shift()!);
+    }
+  }
+
+  #send(request: Request): void {
+    const { command, iova, length } = request;
+    if (!fits(request)) {
+      request.resolve(ERRNO.EFAULT);
+      return;
+    }
+    const dataBytes = command === VFIO_USER_DMA_WRITE ? length : 0;
+    const start = this.#outbox.room(VFIO_USER_HEADER_SIZE + ACCESS_BYTES + dataBytes);
+    const body = start + VFIO_USER_HEADER_SIZE;
+    writeU64(this.#outbox.view, body, iova);
+    writeU64(this.#outbox.view, body + 8, length);
+    if (dataBytes > 0) {
+      this.#outbox.bytes.set(request.bytes.subarray(request.at, request.at + length), body + ACCESS_BYTES);
+    }
+    request.id = this.#freeId();
+    request.deadlineMs = performance.now() + this.#timeoutMs;
+    this.#outstanding.push(request);
+    this.#outbox.claimCommand(start, request.id, command, ACCESS_BYTES + dataBytes);
+    this.#outbox.settle();
+    this.#timer ??= this.#wakeAt(request.deadlineMs);
+  }
+
+  /** Ids go round; one whose request is still under way is passed over. */
+  #freeId(): number {
+    do this.#nextId = (this.#nextId + 1) & ID_MASK;
+    while (this.#outstanding.some((request) => request.id === this.#nextId));
+    return this.#nextId;
+  }
+
+  #take(id: number, command: number): Request | null {
+    const index = this.#outstanding.findIndex((request) => request.id === id && request.command === command);
+    return index < 0 ? null : this.#outstanding.splice(index, 1)[0]!;
+  }
+
+  #accept(request: Request, view: DataView, bytes: Uint8Array, at: number, size: number): number {
+    if ((view.getUint32(at + 8, true) & VFIO_USER_FLAG_ERROR) !== 0) {
+      return view.getUint32(at + 12, true) || ERRNO.EIO;
+    }
+    const dataBytes = request.command === VFIO_USER_DMA_READ ? request.length : 0;
+    const body = at + VFIO_USER_HEADER_SIZE;
+    if (size !== VFIO_USER_HEADER_SIZE + ACCESS_BYTES + dataBytes) {
+      this.#complain(`a reply of ${size} bytes to a request for ${request.length}: refused`);
+      return ERRNO.EPROTO;
+    }
+    if (readU64(view, body) !== request.iova || readU64(view, body + 8) !== request.length) {
+      this.#complain(
+        'a reply with another address or count than asked for (32-bit counts are not spoken here)',
+      );
+      return ERRNO.EPROTO;
+    }
+    if (!fits(request)) return ERRNO.EFAULT;
+    const from = body + ACCESS_BYTES;
+    if (dataBytes > 0) request.bytes.set(bytes.subarray(from, from + dataBytes), request.at);
+    return 0;
+  }
+
+  #wakeAt(deadlineMs: number): NodeJS.Timeout {
+    const timer = setTimeout(() => this.#expire(), Math.max(0, deadlineMs - performance.now()));
+    return timer.unref();
+  }
+
+  /** Ends what took too long; then those in line too, for this client does not answer. */
+  #expire(): void {
+    this.#timer = null;
+    const nowMs = performance.now();
+    const late = this.#outstanding.filter((request) => request.deadlineMs <= nowMs);
+    for (const request of late) this.#outstanding.splice(this.#outstanding.indexOf(request), 1);
+    if (late.length > 0) {
+      this.#complain(`${late.length} DMA messages without an answer for ${this.#timeoutMs} ms: given up`);
+      late.push(...this.#waiting.splice(0));
+    }
+    const next = this.#outstanding[0];
+    if (next !== undefined) this.#timer = this.#wakeAt(next.deadlineMs);
+    for (const request of late) request.resolve(ERRNO.ETIMEDOUT);
+  }
+}
+
+/** A device's buffer may be gone by the time it is needed: a window whose memory was unmapped has length 0. */
+function fits({ bytes, at, length }: Request): boolean {
+  return at + length <= bytes.length;
+}

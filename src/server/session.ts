@@ -1,0 +1,403 @@
+/*
+ * A session: one client's connection to one device, from accept() to the end. It takes the messages of the connection in
+ * order, hands each to the part that knows it, and sees that every command is answered exactly once, or not at all when
+ * the client wants no reply.
+ *
+ * One command at a time: while a handler's promise is pending, later commands wait in the queue; replies to our own DMA
+ * messages do not, because the handler may be waiting for just them. Whatever a client sends, the worst that follows is
+ * the end of its session (R10).
+ */
+import {
+  ERRNO,
+  errnoName,
+  VFIO_USER_FLAG_NO_REPLY,
+  VFIO_USER_FLAG_TYPE_COMMAND,
+  VFIO_USER_FLAG_TYPE_MASK,
+  VFIO_USER_FLAG_TYPE_REPLY,
+  VFIO_USER_HEADER_SIZE,
+  VFIO_USER_REGION_READ,
+  VFIO_USER_REGION_WRITE,
+  VFIO_USER_REGION_WRITE_MULTI,
+  VFIO_USER_VERSION,
+  vfio_user_version,
+  vfioUserCommandName,
+} from '../abi/index.ts';
+import { type AccessResult, type Container, type MaybePromise, VfioError } from '../core/index.ts';
+import type { Connection, ConnectionHandler, ConnectionOptions } from '../sys/sys-layer.ts';
+import { Attachment } from './attachment.ts';
+import { CommandQueue } from './command-queue.ts';
+import { MAX_LOGGED_ERRORS, MAX_VERSION_JSON_BYTES, REPLY_BATCH_BYTES, SEND_QUEUE_BYTES } from './limits.ts';
+import { Message, NO_FDS } from './message.ts';
+import { encodeVersion, type Negotiated, negotiate, parseVersion } from './negotiate.ts';
+import { Outbox } from './outbox.ts';
+import { RegionAccess } from './region-access.ts';
+import { MessageMemory } from './remote-memory.ts';
+import type { SessionContext, SessionInfo } from './session-context.ts';
+import { TwinSocket } from './twin-socket.ts';
+
+/** Header and access structure of a region access. */
+const ACCESS_HEADER_BYTES = 32;
+/** The largest errno that Linux has. */
+const MAX_ERRNO = 4095;
+
+/** One client, one device. */
+export class Session implements ConnectionHandler, SessionInfo {
+  readonly peerPid: number | null;
+  commands = 0;
+  protocolErrors = 0;
+  handlerErrors = 0;
+  droppedWrites = 0;
+
+  readonly #context: SessionContext;
+  readonly #connection: Connection;
+  readonly #received: DataView;
+  readonly #receivedBytes: Uint8Array;
+  readonly #outbox: Outbox;
+  readonly #message: Message;
+  readonly #queue: CommandQueue;
+  readonly #access: RegionAccess;
+  readonly #negotiationTimer: NodeJS.Timeout;
+  #attachment: Attachment | null = null;
+  #twin: TwinSocket | null = null;
+  /** Settles when the handler that is at work is done; null when none is. */
+  #busy: Promise<void> | null = null;
+  /** A client is attached, nothing is pending: region accesses may take the short way. */
+  #ready = false;
+  #ended = false;
+
+  /**
+   * Takes over the connected socket `fd`.
+   * @param after the device is still at work for the client before: commands wait until it is done
+   */
+  constructor(fd: number, context: SessionContext, peerPid: number | null, after: Promise<void> | null) {
+    const { device, sys, limits } = context;
+    this.#context = context;
+    this.peerPid = peerPid;
+    this.#connection = sys.connection(fd, connectionOptions(context), this);
+    this.#received = this.#connection.received;
+    this.#receivedBytes = this.#connection.receivedBytes;
+    this.#outbox = new Outbox(this.#connection);
+    this.#message = new Message(sys, this.#outbox);
+    this.#queue = new CommandQueue(sys);
+    this.#access = new RegionAccess(
+      device,
+      this.#outbox,
+      limits.maxTransferBytes,
+      (regionIndex, offset, count, errno) => this.#dropped(regionIndex, offset, count, errno),
+    );
+    this.#negotiationTimer = setTimeout(() => {
+      this.end(`no VERSION for ${context.negotiationTimeoutMs} ms`, ERRNO.ETIMEDOUT);
+    }, context.negotiationTimeoutMs).unref();
+    if (after !== null) this.#wait(after.then(() => 0));
+  }
+
+  /** The client's IOMMU; null before VERSION and after the end. */
+  get container(): Container | null {
+    return this.#attachment?.container ?? null;
+  }
+
+  /** Ends the session: the client is cut off, everything of it is freed, the device keeps its state. */
+  end(reason: string, errno: number): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#ready = false;
+    clearTimeout(this.#negotiationTimer);
+    this.#outbox.flush();
+    this.#connection.close();
+    this.#twin?.close();
+    this.#message.dropFds();
+    this.#queue.clear();
+    const errors: unknown[] = [];
+    this.#attachment?.close(errors);
+    this.#attachment = null;
+    for (const error of errors) this.#handlerFailed('the end of the session', error);
+    this.#context.observer.ended(reason, errno, this.#busy);
+  }
+
+  onMessages(end: number): number {
+    this.#outbox.beginBatch();
+    for (let at = 0; at < end; ) at = this.#serve(at, end);
+    return this.#outbox.endBatch();
+  }
+
+  onOversized(header: DataView): number {
+    this.#outbox.beginBatch();
+    const type = header.getUint32(8, true) & VFIO_USER_FLAG_TYPE_MASK;
+    if (this.#attachment !== null && this.#twin === null && type === VFIO_USER_FLAG_TYPE_REPLY) {
+      this.#attachment.remote.onOversizedReply(header);
+    } else {
+      const bytes = new Uint8Array(VFIO_USER_HEADER_SIZE);
+      for (let i = 0; i < bytes.length; i++) bytes[i] = header.getUint8(i);
+      this.#command(new DataView(bytes.buffer), bytes, 0, NO_FDS);
+    }
+    return this.#outbox.endBatch();
+  }
+
+  onClose(reason: string, errno: number): void {
+    this.end(reason, errno);
+  }
+
+  /** Serves messages from `from` on, to the end or to the first that throws; returns where to go on. */
+  #serve(from: number, end: number): number {
+    const view = this.#received;
+    const access = this.#access;
+    let at = from;
+    try {
+      while (at < end) {
+        if (this.#ended) return end;
+        const size = view.getUint32(at + 4, true);
+        const flags = view.getUint32(at + 8, true);
+        if (!this.#ready || (flags & ~VFIO_USER_FLAG_NO_REPLY) !== 0) this.#receive(at, flags);
+        else {
+          const noReply = flags !== 0;
+          switch (view.getUint16(at + 2, true)) {
+            case VFIO_USER_REGION_WRITE:
+              this.#accessed(access.write(view, at, size, noReply), at);
+              break;
+            case VFIO_USER_REGION_READ:
+              this.#accessed(access.read(view, at, size, noReply), at);
+              break;
+            case VFIO_USER_REGION_WRITE_MULTI:
+              this.#accessed(access.writeMulti(view, at, size, noReply), at);
+              break;
+            default:
+              this.#receive(at, flags);
+          }
+        }
+        at += size;
+      }
+      return at;
+    } catch (error) {
+      // Only region accesses throw here: a handler of the device. Its message is answered, the next ones are served.
+      this.#message.set(view, this.#receivedBytes, at, NO_FDS);
+      this.#threw(error);
+      return at + view.getUint32(at + 4, true);
+    }
+  }
+
+  #accessed(result: AccessResult, at: number): void {
+    this.commands += 1;
+    if (result === 0) return;
+    this.#message.set(this.#received, this.#receivedBytes, at, NO_FDS);
+    this.#settle(result);
+  }
+
+  /** Any message that does not take the short way. */
+  #receive(at: number, flags: number): void {
+    const view = this.#received;
+    const type = flags & VFIO_USER_FLAG_TYPE_MASK;
+    if (type === VFIO_USER_FLAG_TYPE_REPLY) {
+      this.#reply(at);
+      return;
+    }
+    const connection = this.#connection;
+    const fds = connection.fdCount === 0 ? NO_FDS : connection.takeFds(at);
+    const surplus = connection.fdCount === 0 ? 0 : connection.surplusFds(at);
+    if (type === VFIO_USER_FLAG_TYPE_COMMAND && surplus === 0) {
+      this.#command(view, this.#receivedBytes, at, fds);
+      return;
+    }
+    this.#message.set(view, this.#receivedBytes, at, fds);
+    this.#message.dropFds();
+    const { maxMessageFds } = this.#context.limits;
+    const what = surplus > 0 ? `it came with more than ${maxMessageFds} fds` : `its type is ${type}`;
+    this.#refuse(ERRNO.EINVAL, what);
+  }
+
+  /** A reply on the main socket: to a DMA message of ours, unless those go through the twin socket. */
+  #reply(at: number): void {
+    const view = this.#received;
+    if (this.#attachment === null || this.#twin !== null) {
+      this.#complain(`a reply with id ${view.getUint16(at, true)} on a socket without our commands: dropped`);
+      return;
+    }
+    this.#attachment.remote.onReply(view, this.#receivedBytes, at, view.getUint32(at + 4, true));
+  }
+
+  /** A command: now, or when the device is done with the one before. `fds` are ours. */
+  #command(view: DataView, bytes: Uint8Array, at: number, fds: readonly number[]): void {
+    if (this.#busy === null) {
+      this.#run(view, bytes, at, fds);
+      return;
+    }
+    const end = Math.min(at + view.getUint32(at + 4, true), bytes.length);
+    if (this.#queue.push(bytes.slice(at, end), fds)) return;
+    this.end(`too many commands behind ${vfioUserCommandName(this.#message.command)}`, ERRNO.ENOBUFS);
+  }
+
+  #run(view: DataView, bytes: Uint8Array, at: number, fds: readonly number[]): void {
+    const message = this.#message;
+    message.set(view, bytes, at, fds);
+    this.commands += 1;
+    try {
+      if (message.at + message.size > bytes.length) {
+        this.#refuse(ERRNO.EINVAL, `it has ${message.size} bytes, more than a message may have`);
+      } else this.#settle(this.#handle(message));
+    } catch (error) {
+      this.#threw(error);
+    }
+    message.dropFds();
+  }
+
+  #handle(message: Message): MaybePromise<number> {
+    if (this.#attachment === null) return this.#negotiate(message);
+    const handler = this.#attachment.handlers[message.command];
+    if (handler !== undefined) return handler(message);
+    const again =
+      message.command === VFIO_USER_VERSION ? 'VERSION was agreed on already' : 'it is not supported';
+    throw new VfioError('EINVAL', again);
+  }
+
+  #negotiate(message: Message): number {
+    if (message.command !== VFIO_USER_VERSION) throw new VfioError('EINVAL', 'it came before VERSION');
+    const payload = message.bytes.subarray(message.body, message.at + message.size);
+    const reply = negotiate(parseVersion(payload), this.#context.limits);
+    this.#attach(reply.negotiated);
+    const twin = this.#twin;
+    message.replyWithFds(encodeVersion(reply), twin === null ? NO_FDS : [twin.clientFd]);
+    twin?.sent();
+    return 0;
+  }
+
+  #attach(negotiated: Negotiated): void {
+    const context = this.#context;
+    if (negotiated.twinSocket) this.#twin = this.#openTwin();
+    const remote = new MessageMemory(this.#twin?.outbox ?? this.#outbox, {
+      maxTransferBytes: Math.min(negotiated.clientTransferBytes, context.limits.maxTransferBytes),
+      timeoutMs: context.requestTimeoutMs,
+      complain: (text) => this.#complain(text),
+    });
+    this.#attachment = new Attachment(context, negotiated, this.#access, remote, this.peerPid);
+    clearTimeout(this.#negotiationTimer);
+    this.#ready = true;
+    try {
+      this.#attachment.open();
+    } catch (error) {
+      this.#attachment.close([]);
+      this.#attachment = null;
+      throw error;
+    }
+    context.observer.opened();
+  }
+
+  #openTwin(): TwinSocket {
+    return new TwinSocket(this.#context.sys, connectionOptions(this.#context), {
+      onReply: (view, bytes, at, size) => this.#attachment?.remote.onReply(view, bytes, at, size),
+      onOversizedReply: (header) => this.#attachment?.remote.onOversizedReply(header),
+      onClose: (reason, errno) => this.end(reason, errno),
+    });
+  }
+
+  #settle(result: MaybePromise<number>): void {
+    if (typeof result === 'number') {
+      if (result !== 0) this.#refuse(result, 'it is malformed or out of range');
+    } else this.#wait(result);
+  }
+
+  /** The present command is answered when `result` is there; until then others wait. */
+  #wait(result: Promise<number>): void {
+    this.#ready = false;
+    this.#busy = result.then(
+      (errno) => this.#finish(() => errno !== 0 && this.#refuse(errno, 'the device refused it')),
+      (error: unknown) => this.#finish(() => this.#threw(error)),
+    );
+  }
+
+  /** The device is done with a command that took time: the ones that came meanwhile are next. */
+  #finish(answer: () => void): void {
+    this.#busy = null;
+    if (this.#ended) return;
+    this.#outbox.beginBatch();
+    answer();
+    while (this.#busy === null && !this.#ended) {
+      const next = this.#queue.shift();
+      if (next === undefined) break;
+      const { bytes } = next;
+      this.#run(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), bytes, 0, next.fds);
+    }
+    this.#ready = this.#busy === null && this.#attachment !== null;
+    this.#outbox.finishBatch();
+  }
+
+  /** Answers the present command with an error. */
+  #refuse(errno: number, text: string): void {
+    const { command } = this.#message;
+    let answered = errno;
+    if (!(Number.isInteger(errno) && errno > 0 && errno <= MAX_ERRNO)) {
+      this.#handlerFailed(vfioUserCommandName(command), new TypeError(`${errno} is no errno`));
+      answered = ERRNO.EIO;
+    } else if (errno === ERRNO.EINVAL || !isAccess(command)) this.#protocolError(command, errno, text);
+    this.#message.fail(answered);
+    if (this.#attachment === null) this.end(`${vfioUserCommandName(command)} refused: ${text}`, answered);
+  }
+
+  /** Answers the present command after something threw. */
+  #threw(error: unknown): void {
+    if (this.#ended) return;
+    if (error instanceof VfioError) {
+      this.#refuse(error.errno, error.message);
+      return;
+    }
+    this.#handlerFailed(vfioUserCommandName(this.#message.command), error);
+    this.#message.fail(ERRNO.EIO);
+    if (this.#attachment === null) this.end('VERSION failed', ERRNO.EIO);
+  }
+
+  #protocolError(command: number, errno: number, text: string): void {
+    this.protocolErrors += 1;
+    this.#log(
+      `${vfioUserCommandName(command)} refused with ${errnoName(errno)}: ${text}`,
+      this.protocolErrors,
+    );
+    this.#context.observer.protocolError({ command, errno, text });
+  }
+
+  #complain(text: string): void {
+    this.protocolErrors += 1;
+    this.#log(text, this.protocolErrors);
+    this.#context.observer.protocolError({ command: 0, errno: ERRNO.EPROTO, text });
+  }
+
+  #handlerFailed(during: string, error: unknown): void {
+    this.handlerErrors += 1;
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    if (this.handlerErrors <= MAX_LOGGED_ERRORS) {
+      this.#context.log('error', `${this.#context.device.name}: threw during ${during}: ${text}`);
+    }
+    this.#context.observer.handlerError({ during, error });
+  }
+
+  #dropped(regionIndex: number, offset: number, count: number, errno: number): void {
+    this.droppedWrites += 1;
+    const what = `posted write of ${count} bytes at ${offset} of region ${regionIndex} dropped`;
+    this.#log(`${what} (${errnoName(errno)})`, this.droppedWrites);
+    this.#context.observer.dropped({ regionIndex, offset, count, errno });
+  }
+
+  #log(text: string, occurrence: number): void {
+    if (occurrence > MAX_LOGGED_ERRORS) return;
+    const last = occurrence === MAX_LOGGED_ERRORS ? ' (no more of these are logged)' : '';
+    this.#context.log('warn', `${this.#context.device.name}: ${text}${last}`);
+  }
+}
+
+/** A refused access is a guest's mistake more often than a client's: no more than an errno. */
+function isAccess(command: number): boolean {
+  return (
+    command === VFIO_USER_REGION_READ ||
+    command === VFIO_USER_REGION_WRITE ||
+    command === VFIO_USER_REGION_WRITE_MULTI
+  );
+}
+
+function connectionOptions({ limits, busyPollUs }: SessionContext): ConnectionOptions {
+  const smallBytes = VFIO_USER_HEADER_SIZE + vfio_user_version.size + MAX_VERSION_JSON_BYTES;
+  const largest = Math.max(ACCESS_HEADER_BYTES + limits.maxTransferBytes, smallBytes);
+  return {
+    maxMessageBytes: largest,
+    maxMessageFds: limits.maxMessageFds,
+    sendBufferBytes: largest + REPLY_BATCH_BYTES,
+    sendQueueBytes: Math.max(SEND_QUEUE_BYTES, 2 * largest),
+    busyPollUs,
+  };
+}

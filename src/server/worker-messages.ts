@@ -1,0 +1,31 @@
+/*
+ * What a server in a worker and its parent say to each other.
+ */
+import type { ErrnoName } from '../abi/index.ts';
+import type { LogLevel } from './logger.ts';
+import type { ServerOptions } from './server.ts';
+
+/** The options that can be sent to a worker. */
+export type WorkerServerOptions = Omit<ServerOptions, 'sys' | 'log' | 'peers'>;
+
+/** What the worker is started with. */
+export interface WorkerStart {
+  readonly module: string;
+  readonly exportName?: string;
+  readonly deviceOptions?: unknown;
+  readonly server: WorkerServerOptions;
+}
+
+/** From the worker. */
+export type FromWorker =
+  | { readonly type: 'ready' }
+  | { readonly type: 'failed'; readonly code: ErrnoName | null; readonly message: string }
+  | { readonly type: 'log'; readonly level: LogLevel; readonly message: string }
+  | { readonly type: 'session'; readonly peerPid: number | null }
+  | { readonly type: 'close'; readonly reason: string; readonly errno: number }
+  | { readonly type: 'refused'; readonly reason: string };
+
+/** To the worker. */
+export interface ToWorker {
+  readonly type: 'close';
+}

@@ -1,0 +1,115 @@
+/*
+ * A server in a thread of its own: a device that computes, or that must answer while the main thread is busy. The
+ * device's module is loaded in the worker, so device and server run together there, on the worker's own loop; the parent
+ * hears when clients come and go.
+ */
+import { EventEmitter } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { VfioError } from '../core/index.ts';
+import { moduleUrl } from './device-module.ts';
+import { type Logger, silent } from './logger.ts';
+import type { FromWorker, ToWorker, WorkerServerOptions, WorkerStart } from './worker-messages.ts';
+
+/** How a worker's device and server are set up. All but `log` must be cloneable (structured clone). */
+export interface WorkerOptions extends WorkerServerOptions {
+  /** Default: the module's default export, a class derived from VfioDevice or a function that makes a device. */
+  readonly exportName?: string;
+  /** What that is called with. */
+  readonly deviceOptions?: unknown;
+  readonly log?: Logger;
+}
+
+/** What a server in a worker tells; as `ServerEvents`, where that can cross threads. */
+export interface WorkerServerEvents {
+  session: [peerPid: number | null];
+  close: [reason: string, errno: number];
+  refused: [reason: string];
+  /** The worker ended; `error` is what it died of, null after `close`. */
+  exit: [error: Error | null];
+}
+
+/** A server that runs in a worker. Made by `serveInWorker`. */
+export class WorkerServer extends EventEmitter<WorkerServerEvents> {
+  readonly #worker: Worker;
+  readonly #log: Logger;
+  readonly #exited: Promise<void>;
+  #error: Error | null = null;
+
+  /** @internal */
+  constructor(worker: Worker, log: Logger) {
+    super();
+    this.#worker = worker;
+    this.#log = log;
+    worker.on('message', (message: FromWorker) => this.#onMessage(message));
+    worker.on('error', (error: Error) => {
+      this.#error = error;
+      this.#log('error', `server in a worker died: ${error.stack ?? error.message}`);
+    });
+    this.#exited = new Promise((resolve) => {
+      worker.once('exit', () => {
+        resolve();
+        this.emit('exit', this.#error);
+      });
+    });
+  }
+
+  /** Ends the session, the socket, the device and the worker. */
+  async close(): Promise<void> {
+    this.#worker.postMessage({ type: 'close' } satisfies ToWorker);
+    await this.#exited;
+  }
+
+  #onMessage(message: FromWorker): void {
+    switch (message.type) {
+      case 'log':
+        this.#log(message.level, message.message);
+        break;
+      case 'session':
+        this.emit('session', message.peerPid);
+        break;
+      case 'close':
+        this.emit('close', message.reason, message.errno);
+        break;
+      case 'refused':
+        this.emit('refused', message.reason);
+    }
+  }
+}
+
+/**
+ * Starts a worker that makes the device of `module` (URL or path) and serves it. Resolves when it listens; rejects with what
+ * making or listening failed with.
+ */
+export async function serveInWorker(module: string | URL, options: WorkerOptions): Promise<WorkerServer> {
+  const { exportName, deviceOptions, log = silent, ...server } = options;
+  const start: WorkerStart = {
+    module: moduleUrl(module),
+    server,
+    deviceOptions,
+    ...(exportName === undefined ? {} : { exportName }),
+  };
+  const worker = startWorker(start);
+  const workerServer = new WorkerServer(worker, log);
+  await new Promise<void>((resolve, reject) => {
+    worker.on('message', (message: FromWorker) => {
+      if (message.type === 'ready') resolve();
+      if (message.type === 'failed') reject(failure(message.code, message.message));
+    });
+    workerServer.once('exit', (error) => reject(error ?? new Error('the worker ended before it listened')));
+  });
+  return workerServer;
+}
+
+function failure(code: VfioError['code'] | null, message: string): Error {
+  return code === null ? new Error(message) : new VfioError(code, message);
+}
+
+/** TypeScript, ours or the device's, needs tsx where Node cannot run it by itself. */
+function startWorker(start: WorkerStart): Worker {
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const entry = new URL(`./worker-main.${extension}`, import.meta.url);
+  const typescript = extension === 'ts' || /\.[mc]?tsx?$/.test(start.module);
+  const native = (process.features as { typescript?: unknown }).typescript;
+  const execArgv = typescript && !native ? [...process.execArgv, '--import', 'tsx'] : process.execArgv;
+  return new Worker(entry, { workerData: start, execArgv });
+}
