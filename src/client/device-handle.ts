@@ -75,7 +75,7 @@ export interface MappedRegion {
 }
 
 /** A range of memory to be mapped for DMA. */
-export interface DmaMapRequest {
+export interface DmaMapOptions {
   readonly iova: number;
   readonly sizeBytes: number;
   /** File behind the range. It stays the caller's and may be closed when the call has resolved. */
@@ -99,7 +99,7 @@ export interface DmaMapRequest {
 }
 
 /** Where in a device a peer mapping lies, and where the other device sees it. */
-export interface PeerMapRequest {
+export interface PeerMapOptions {
   /** Region of the peer. */
   readonly index: number;
   /** Place in that region, a multiple of the page size. Default 0. */
@@ -209,9 +209,9 @@ export interface DeviceHandle {
 
   /** Allocates memory (sealed against shrinking, so the server maps it for good) and maps it for the device. */
   dmaMemory(sizeBytes: number, options?: DmaMemoryOptions): Promise<DmaMemory>;
-  dmaMap(request: DmaMapRequest): Promise<void>;
+  dmaMap(request: DmaMapOptions): Promise<void>;
   /** Makes memory of another device a DMA target of this one. EINVAL if the peer's driver did not consent. */
-  mapPeer(peer: DeviceHandle, request: PeerMapRequest): Promise<void>;
+  mapPeer(peer: DeviceHandle, request: PeerMapOptions): Promise<void>;
   /**
    * Ends the mappings inside the range, or with `all` (then iova and size are 0) every one. Resolves to the bytes that
    * were mapped there, when no DMA to them is under way any more.
