@@ -159,6 +159,16 @@ describe('several reasons', () => {
     expect([...device.regions.values()].map((region) => region.blockers.length)).toEqual([0, 0, 0, 0]);
   });
 
+  it('given twice still end at once, told once', () => {
+    const { device, log } = observed();
+    device.suspend('device is stopped');
+    device.suspend('device is stopped', 0, REGION_SPAN);
+    device.suspend('device is stopped');
+    log.length = 0;
+    device.resume('device is stopped');
+    expect(log.filter((line) => line.startsWith('resume'))).toEqual(['resume 0+6: device is stopped']);
+  });
+
   it('that do not hold cannot end', () => {
     const { device, log } = observed();
     device.resume('device is in D3hot');
@@ -248,6 +258,9 @@ describe('release', () => {
     device.release();
     expect([trigger.closes, device.released]).toEqual([1, true]);
     log.length = 0;
+    expect(['suspend', 'resume', 'release'].map((name) => device.listenerCount(name as 'release'))).toEqual([
+      0, 0, 0,
+    ]);
     device.on('resume', () => log.push('told'));
     device.suspend('memory decode is off');
     device.resume('device is in D3hot');

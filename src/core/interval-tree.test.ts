@@ -76,6 +76,17 @@ describe('IntervalTree', () => {
     expect(tree.height).toBeLessThanOrEqual(1.4405 * Math.log2(count / 16 + 2));
   });
 
+  it.each([
+    [1, 2, 3],
+    [3, 2, 1],
+    [3, 1, 2],
+    [1, 3, 2],
+  ])('turns %d, %d, %d into two levels', (...starts) => {
+    const tree = new IntervalTree<number>();
+    for (const start of starts) tree.insert(start, start + 1, start);
+    expect([tree.height, tree.overlaps(0, 9)]).toEqual([2, [1, 2, 3]]);
+  });
+
   it('agrees with a list under any inserts and removes', () => {
     const step = fc.tuple(fc.nat(4), fc.nat(60), fc.integer({ min: 1, max: 20 }));
     fc.assert(
@@ -90,6 +101,7 @@ describe('IntervalTree', () => {
         }
         expect(sorted(tree.overlaps(0, 100))).toEqual(overlapsOf(list, 0, 100));
         expect(tree.size).toBe(list.length);
+        expect(tree.height).toBeLessThanOrEqual(1.4405 * Math.log2(list.length + 2));
       }),
       { seed: 20_210_224, numRuns: 300 },
     );

@@ -204,3 +204,25 @@ describe('MASK and UNMASK of INTx', () => {
     expect(closes([mask, resample, trigger])).toEqual([1, 1, 0]);
   });
 });
+
+describe('a maskable index of edges', () => {
+  it('is masked vector by vector, but not by eventfd', () => {
+    const flags = VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_MASKABLE;
+    const irqs = [{ index: 0, count: 2, flags }];
+    const device = new VfioDevice({ name: 'd', kind: 'platform', regions: [], irqs });
+    const request: IrqSet = {
+      index: 0,
+      start: 0,
+      count: 2,
+      data: 'bool',
+      action: 'mask',
+      bools: Uint8Array.of(0, 1),
+    };
+    setIrqs(device, request);
+    expect([device.irqs[0]?.masked(0), device.irqs[0]?.masked(1)]).toEqual([false, true]);
+    const triggers = triggersOf(2);
+    const byEventfd: IrqSet = { index: 0, start: 0, count: 2, data: 'eventfd', action: 'mask', triggers };
+    expect(() => setIrqs(device, byEventfd)).toThrow(expect.objectContaining({ code: 'EINVAL' }));
+    expect(closes(triggers)).toEqual([1, 1]);
+  });
+});
