@@ -2,7 +2,10 @@
  * Bytes written by hand, so that tests of the protocol do not use the codecs that they test. Little endian.
  */
 
-function number(sizeBytes: number, value: number | bigint): Uint8Array {
+/** Bytes of an ordinary buffer. */
+export type Bytes = Uint8Array<ArrayBuffer>;
+
+function number(sizeBytes: number, value: number | bigint): Bytes {
   const bytes = new Uint8Array(sizeBytes);
   let rest = BigInt(value);
   for (let i = 0; i < sizeBytes; i++) {
@@ -12,16 +15,16 @@ function number(sizeBytes: number, value: number | bigint): Uint8Array {
   return bytes;
 }
 
-export const u8 = (value: number): Uint8Array => number(1, value);
-export const u16 = (value: number): Uint8Array => number(2, value);
-export const u32 = (value: number): Uint8Array => number(4, value);
-export const u64 = (value: number | bigint): Uint8Array => number(8, value);
+export const u8 = (value: number): Bytes => number(1, value);
+export const u16 = (value: number): Bytes => number(2, value);
+export const u32 = (value: number): Bytes => number(4, value);
+export const u64 = (value: number | bigint): Bytes => number(8, value);
 
 /** UTF-8, without a final NUL. */
-export const text = (value: string): Uint8Array => new TextEncoder().encode(value);
+export const text = (value: string): Bytes => new TextEncoder().encode(value);
 
 /** Bytes one after the other. */
-export function concat(...parts: readonly Uint8Array[]): Uint8Array {
+export function concat(...parts: readonly Uint8Array[]): Bytes {
   const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {

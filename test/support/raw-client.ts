@@ -44,7 +44,7 @@ export function access(
   region: number,
   offset: number | bigint,
   count: number,
-  data = new Uint8Array(0),
+  data: Uint8Array = new Uint8Array(0),
 ): Uint8Array {
   return concat(u64(offset), u32(region), u32(count), data);
 }
@@ -70,7 +70,7 @@ export function setIrqs(
   index: number,
   start: number,
   count: number,
-  bools = new Uint8Array(0),
+  bools: Uint8Array = new Uint8Array(0),
 ): Uint8Array {
   return concat(u32(20 + bools.length), u32(flags), u32(index), u32(start), u32(count), bools);
 }

@@ -1,0 +1,64 @@
+/*
+ * A client as bad as any: it holds a region's fd (descriptor 3), maps it, touches it and changes the file, one command
+ * a line on stdin, one answer a line on stdout. Nothing guards it, so a touch of memory that is gone kills it by SIGBUS.
+ *
+ *   map OFFSET SIZE     -> index of the new mapping
+ *   read MAPPING AT     -> the byte there
+ *   write MAPPING AT B  -> ok
+ *   truncate SIZE       -> ok
+ *   punch OFFSET SIZE   -> ok
+ *   size                -> st_size
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FD = 3, MAPPINGS_MAX = 16 };
+
+static volatile unsigned char *mapping[MAPPINGS_MAX];
+static int mappings;
+
+static void answer(int result) {
+  if (result < 0) printf("error %s\n", strerrorname_np(errno));
+  else puts("ok");
+}
+
+int main(void) {
+  char line[256], verb[16];
+  setvbuf(stdout, NULL, _IOLBF, 0);
+  while (fgets(line, sizeof line, stdin)) {
+    unsigned long long a = 0, b = 0, c = 0;
+    struct stat status;
+    sscanf(line, "%15s %llu %llu %llu", verb, &a, &b, &c);
+    if (!strcmp(verb, "map") && mappings < MAPPINGS_MAX) {
+      void *at = mmap(NULL, b, PROT_READ | PROT_WRITE, MAP_SHARED, FD, (off_t)a);
+      if (at == MAP_FAILED) {
+        answer(-1);
+        continue;
+      }
+      mapping[mappings] = at;
+      printf("%d\n", mappings++);
+    } else if (!strcmp(verb, "read")) {
+      printf("%d\n", mapping[a][b]);
+    } else if (!strcmp(verb, "write")) {
+      mapping[a][b] = (unsigned char)c;
+      answer(0);
+    } else if (!strcmp(verb, "truncate")) {
+      answer(ftruncate(FD, (off_t)a));
+    } else if (!strcmp(verb, "punch")) {
+      answer(fallocate(FD, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)a, (off_t)b));
+    } else if (!strcmp(verb, "size")) {
+      if (fstat(FD, &status) < 0) answer(-1);
+      else printf("%lld\n", (long long)status.st_size);
+    } else {
+      printf("unknown command %s\n", verb);
+    }
+  }
+  return 0;
+}
