@@ -5,8 +5,10 @@
  */
 import {
   assert,
+  attempt,
   offsetToPgoff,
   type Region,
+  rethrow,
   type VfioDevice,
   VfioError,
   Vma,
@@ -69,7 +71,9 @@ function attach(device: VfioDevice, sys: SysLayer, registry: RegionRegistry): At
   const holders = new Map<Vma, Region>();
   const undos: (() => void)[] = [zapWith(device, holders)];
   const undo = (): void => {
-    for (const step of undos.reverse()) step();
+    const errors: unknown[] = [];
+    for (const step of undos.reverse()) attempt(step, errors);
+    rethrow(errors, `detaching the memory of ${device.name}`);
   };
   try {
     for (const region of device.regions.values()) {
@@ -90,6 +94,7 @@ function attachRegion(
   registry: RegionRegistry,
   lostListeners: ReadonlySet<(region: Region) => void>,
 ): () => void {
+  assert(region.memory === null, `${region.name} of ${region.device.name} has other memory already`);
   const memory = new LiveRegionMemory(sys, {
     index: region.index,
     sizeBytes: region.sizeBytes,

@@ -6,8 +6,14 @@
  * 4. a file that cannot be mapped, or that the client wants to be read: pread and pwrite;
  * 5. no fd: messages to the client, unless the range is a region of a device of ours that the same process attached.
  */
-import { indexToOffset, PAGE_SIZE, type Region, VfioError } from '../core/index.ts';
-import { DeviceMemory, type DmaSource } from '../core/source.ts';
+import {
+  DeviceMemory,
+  type DmaSource,
+  indexToOffset,
+  PAGE_SIZE,
+  type Region,
+  VfioError,
+} from '../core/index.ts';
 import type { FileIdentity, SysLayer } from '../sys/sys-layer.ts';
 import type { ClientFile } from './client-file.ts';
 import type { ClientFiles } from './client-files.ts';

@@ -1,8 +1,7 @@
 /*
  * The DMA sources that are not device memory: a range of a client's file, and a range that only messages can reach.
  */
-import type { DmaFaultReason } from '../core/index.ts';
-import type { DmaSource } from '../core/source.ts';
+import type { DmaFaultReason, DmaSource } from '../core/index.ts';
 import type { ClientFile } from './client-file.ts';
 import type { ClientFiles } from './client-files.ts';
 

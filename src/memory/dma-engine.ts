@@ -5,24 +5,26 @@
  * Only memory that messages reach makes a promise; while a message is under way its mapping is held (`acquire`), so
  * that an unmap can wait for it. After each message the rest is translated anew: what was unmapped meanwhile faults.
  *
- * A fault names the first address that could not be reached. What cannot be translated moves nothing; what goes away
- * during the transfer leaves the part before it moved, as with a bus.
+ * A fault names the first address that could not be reached, or for memory that was lost the begin of the piece that was
+ * being moved. What cannot be translated moves nothing; what goes away during the transfer leaves the part before it
+ * moved, as with a bus.
  */
 import { ERRNO } from '../abi/index.ts';
-import type { Container } from '../core/container.ts';
-import type { DmaMapping } from '../core/dma-mapping.ts';
 import {
   assert,
+  type Container,
+  type DeviceMemory,
   type DmaFault,
+  type DmaMapping,
   type DmaPort,
   type DmaWindow,
+  dmaFault,
   type MaybePromise,
   PAGE_SIZE,
   type RegionMemory,
+  Translation,
   VfioError,
 } from '../core/index.ts';
-import type { DeviceMemory } from '../core/source.ts';
-import { dmaFault, Translation } from '../core/translation.ts';
 import type { Mapping, SysLayer } from '../sys/sys-layer.ts';
 import type { ClientMemory } from './client-memory.ts';
 import { EngineWindow, type WindowBacking } from './dma-window.ts';
@@ -44,9 +46,6 @@ const WINDOW_LIMIT = 1024;
 
 /** The DMA port of a device with a client. */
 export class DmaEngine implements DmaPort {
-  /** Told of every range that a device wrote to, before the call returns; for dirty page logging. */
-  onWrite: ((iova: number, length: number) => void) | null = null;
-
   readonly #container: Container;
   readonly #sys: SysLayer;
   readonly #remote: RemoteMemory | null;
@@ -108,17 +107,10 @@ export class DmaEngine implements DmaPort {
     const mapping = segments.mapping[0]!;
     try {
       const backing = viewOf(mapping, segments.offset[0]!, size, write);
-      return backing === null ? noView(iova, ERRNO.EOPNOTSUPP) : this.#open(mapping, iova, write, backing);
+      return backing === null ? noView(iova, ERRNO.EOPNOTSUPP) : this.#open(mapping, backing);
     } catch (error) {
       if (!(error instanceof VfioError)) throw error;
       return error.code === 'EINVAL' ? dmaFault(iova, 'memory was lost') : noView(iova, error.errno);
-    }
-  }
-
-  /** Calls `visit` for each window that the device may be writing to; dirty logging must count them as written. */
-  visitWritableWindows(visit: (iova: number, length: number) => void): void {
-    for (const windows of this.#windows.values()) {
-      for (const window of windows) if (window.write) visit(window.iova, window.sizeBytes);
     }
   }
 
@@ -151,7 +143,6 @@ export class DmaEngine implements DmaPort {
       const part = segments.length[i]!;
       if (mapping.source.kind === 'remote') return this.#transferRest(iova, bytes, at, done, length, write);
       const moved = this.#move(mapping, segments.offset[i]!, bytes, at + done, part, write);
-      if (write && this.onWrite !== null) this.onWrite(iova + done, moved);
       if (moved < part) return dmaFault(iova + done + moved, 'memory was lost');
       done += part;
     }
@@ -185,7 +176,6 @@ export class DmaEngine implements DmaPort {
         const moved = this.#move(mapping, segments.offset[0]!, bytes, at + done, part, write);
         if (moved < part) return dmaFault(next + moved, 'memory was lost');
       }
-      if (write && this.onWrite !== null) this.onWrite(next, part);
       done += part;
     }
     return null;
@@ -285,10 +275,10 @@ export class DmaEngine implements DmaPort {
     return this.#sys.copy(bytes, at, window, from, length) === 0;
   }
 
-  #open(mapping: DmaMapping, iova: number, write: boolean, backing: WindowBacking): EngineWindow {
+  #open(mapping: DmaMapping, backing: WindowBacking): EngineWindow {
     const { source } = mapping;
     let unwatch: (() => void) | null = null;
-    const window = new EngineWindow(iova, write, backing, () => {
+    const window = new EngineWindow(backing, () => {
       unwatch?.();
       this.#windowCount -= 1;
       const windows = this.#windows.get(mapping);

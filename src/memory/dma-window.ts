@@ -4,7 +4,7 @@
  * The bytes of a shared window could be cut off only by asking everybody not to use them any more; a view kept by a
  * device, or a read that the thread pool is doing into it, would go on. A mapping of its own is replaced by zero pages
  * and detached at the moment the DMA mapping or the device's memory goes away, and whoever still holds the view holds
- * an empty array. That costs some 10 us per window: windows are for queues, not for single transfers.
+ * an empty array. That costs some 20 us per window: windows are for queues, not for single transfers.
  */
 import type { DmaFaultReason, DmaWindow } from '../core/index.ts';
 import type { Mapping } from '../sys/sys-layer.ts';
@@ -18,19 +18,12 @@ export interface WindowBacking {
 
 /** A live window. `bytes` is the same array until it dies, then an empty one. */
 export class EngineWindow implements DmaWindow {
-  readonly iova: number;
-  readonly sizeBytes: number;
-  readonly write: boolean;
-
   #bytes: Uint8Array;
   #mapping: Mapping | null;
   #dead: DmaFaultReason | null = null;
   #onEnd: (() => void) | null;
 
-  constructor(iova: number, write: boolean, backing: WindowBacking, onEnd: () => void) {
-    this.iova = iova;
-    this.sizeBytes = backing.bytes.length;
-    this.write = write;
+  constructor(backing: WindowBacking, onEnd: () => void) {
     this.#bytes = backing.bytes;
     this.#mapping = backing.mapping;
     this.#onEnd = onEnd;

@@ -95,11 +95,12 @@ export class LiveRegionMemory implements RegionMemory {
    * memory is whole again afterwards, zeros where it was lost, so what hit the loss fails and the next access works.
    */
   get lost(): boolean {
-    for (const mapping of this.#windows) {
-      if (mapping?.lost) {
-        this.#repair();
-        return true;
-      }
+    const windows = this.#windows;
+    for (let index = 0; index < windows.length; index++) {
+      const mapping = windows[index];
+      if (mapping === null || mapping === undefined || !mapping.lost) continue;
+      this.#repair();
+      return true;
     }
     return false;
   }
