@@ -11,6 +11,7 @@ import {
   message,
   type Recorder,
   record,
+  same,
   sendBytes,
   turns,
   until,
