@@ -179,7 +179,7 @@ describe('mistakes in a spec throw and say what to do', () => {
     ['vendorId 65536', { vendorId: 0x1_0000 }],
     ['there is no device', { vendorId: 0xffff }],
     ['classCode 16777216', { classCode: 0x100_0000 }],
-    ['commandAtOpen sets bits', { commandAtOpen: 0x1 }],
+    ['commandAtOpen sets bits', { commandAtOpen: 0x8 }],
     ['needs an index from 9 on', { extraRegions: [{ index: 5, sizeBytes: 4096 }] }],
   ])('%s', (message, spec) => {
     expect(() => device(spec.bars, spec)).toThrow(message);

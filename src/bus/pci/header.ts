@@ -63,11 +63,17 @@ export function decodeBits(spec: PciDeviceSpec, bars: readonly Bar[]): number {
   return (io ? PCI_COMMAND_IO : 0) | (memory ? PCI_COMMAND_MEMORY : 0);
 }
 
-/** COMMAND bits that the function implements; the others are hardwired to 0. */
-export function commandMask(spec: PciDeviceSpec, bars: readonly Bar[]): number {
-  const always = PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR | PCI_COMMAND_INTX_DISABLE;
-  return decodeBits(spec, bars) | always;
-}
+/**
+ * COMMAND bits that software can change; the others are hardwired to 0. Both decode bits are there whatever BARs the
+ * function has: firmware sets both without looking, and some reads them back.
+ */
+export const COMMAND_MASK: number =
+  PCI_COMMAND_IO |
+  PCI_COMMAND_MEMORY |
+  PCI_COMMAND_MASTER |
+  PCI_COMMAND_PARITY |
+  PCI_COMMAND_SERR |
+  PCI_COMMAND_INTX_DISABLE;
 
 export function headerImage(spec: PciDeviceSpec, bars: readonly Bar[]): ConfigImage {
   checkIdentity(spec);
@@ -75,7 +81,7 @@ export function headerImage(spec: PciDeviceSpec, bars: readonly Bar[]): ConfigIm
   const image = new ConfigImage(PCI_STD_HEADER_SIZEOF)
     .u16(PCI_VENDOR_ID, spec.vendorId)
     .u16(PCI_DEVICE_ID, spec.deviceId)
-    .u16(PCI_COMMAND, 0, commandMask(spec, bars))
+    .u16(PCI_COMMAND, 0, COMMAND_MASK)
     .u16(PCI_STATUS, 0, 0, STATUS_ERRORS)
     .u8(PCI_REVISION_ID, spec.revisionId ?? 0)
     .u8(PCI_CLASS_PROG, spec.classCode & 0xff)
