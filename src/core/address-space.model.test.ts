@@ -1,6 +1,7 @@
 /*
- * Model test: an address space under random mmap, munmap, mremap and invalidation, against an array that knows nothing
- * of trees. The array says page by page what each VMA shows; both must agree on every query and every zap.
+ * Model test: an address space under random mmap, munmap, mremap and invalidation, against an array that
+ * knows nothing of trees. The array says page by page what each VMA shows; both must agree on every query and
+ * every zap.
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';

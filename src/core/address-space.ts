@@ -1,6 +1,7 @@
 /*
- * All mappings of one device by anybody, ordered by pgoff: the kernel's `struct address_space` of the device's
- * inode. Because every VMA keeps the region coding (R1), one range says "the BARs" for all of them (R5).
+ * All mappings of one device by anybody, ordered by pgoff: the kernel's `struct address_space` of the
+ * device's inode. Because every VMA keeps the region coding (R1), one range says "the BARs" for all of them
+ * (R5).
  */
 import { VfioError } from './error.ts';
 import { type Interval, IntervalTree } from './interval-tree.ts';
@@ -8,8 +9,8 @@ import { PAGE_SIZE } from './offset.ts';
 import type { Vma } from './vma.ts';
 
 /**
- * Takes [start, start + length) of a VMA away: virtual addresses inside it, whole pages. The simulated world clears
- * page table entries; the next touch faults and asks whether the region is accessible.
+ * Takes [start, start + length) of a VMA away: virtual addresses inside it, whole pages. The simulated world
+ * clears page table entries; the next touch faults and asks whether the region is accessible.
  */
 export type ZapPort = (vma: Vma, start: number, length: number) => void;
 
@@ -52,7 +53,9 @@ export class AddressSpace {
     vma.enter(null);
   }
 
-  /** The VMAs that show any byte of [start, start + length), by pgoff. A part of a page counts as the page. */
+  /**
+   * The VMAs that show any byte of [start, start + length), by pgoff. A part of a page counts as the page.
+   */
   vmasIn(start: number, length: number): Vma[] {
     assertRange(start, length);
     return this.#tree.overlaps(Math.floor(start / PAGE_SIZE), Math.ceil((start + length) / PAGE_SIZE));
@@ -64,9 +67,9 @@ export class AddressSpace {
   }
 
   /**
-   * Takes [start, start + length) of the device (offset coding) away from every process: the zap port is called once
-   * for each VMA that shows a part of it, with that part. Returns how many VMAs that were. Counterpart of
-   * `unmap_mapping_range`, except that a length of 0 is nothing here and "to the end" there.
+   * Takes [start, start + length) of the device (offset coding) away from every process: the zap port is
+   * called once for each VMA that shows a part of it, with that part. Returns how many VMAs that were.
+   * Counterpart of `unmap_mapping_range`, except that a length of 0 is nothing here and "to the end" there.
    */
   unmapMappingRange(start: number, length: number): number {
     assertRange(start, length);
@@ -75,7 +78,8 @@ export class AddressSpace {
     const end = Math.ceil((start + length) / PAGE_SIZE);
     const vmas = this.#tree.overlaps(first, end);
     for (const vma of vmas) {
-      // The port is the world's code and may change VMAs; who shows nothing of the range any more is left alone.
+      // The port is the world's code and may change VMAs; who shows nothing of the range any more is left
+      // alone.
       const from = Math.max(first, vma.pgoff);
       const to = Math.min(end, vma.endPgoff);
       if (vma.space !== this || from >= to) continue;

@@ -1,6 +1,7 @@
 /*
- * What a VMA can be a mapping of: a device's file, or anything else. R2 asks this first, as the RFC asked whether
- * `vma->vm_file->f_op == &vfio_device_fops`: a device file says which device it is, any other file says nothing.
+ * What a VMA can be a mapping of: a device's file, or anything else. R2 asks this first, as the RFC asked
+ * whether `vma->vm_file->f_op == &vfio_device_fops`: a device file says which device it is, any other file
+ * says nothing.
  */
 import type { VfioDevice } from './device.ts';
 

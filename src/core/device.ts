@@ -1,14 +1,15 @@
 /*
- * A device: regions in one address space (R1), interrupts, and a notifier that tells whoever holds its memory when
- * that memory goes away and comes back (R6, R7). The bus drivers derive their kinds from it.
+ * A device: regions in one address space (R1), interrupts, and a notifier that tells whoever holds its memory
+ * when that memory goes away and comes back (R6, R7). The bus drivers derive their kinds from it.
  *
  * What every revocation keeps, because an IOMMU entry must never outlive the CPU mapping that justified it:
- *   suspend: state, then listeners (IOMMU mappings drop), then CPU mappings (zap port), then the memory itself.
+ *   suspend: state, then listeners (IOMMU mappings drop), then CPU mappings (zap port), then the memory.
  *   resume:  state, then the memory, then listeners. CPU mappings fault in again by themselves.
  *   release: as suspend for all regions at once; final, told once, and no listener is ever called again.
- * A step that throws does not stop the steps after it; what was thrown comes out at the end as one AggregateError.
- * Listeners may call back into the device, even to end what they are being told of. A notification therefore says "look again": on 'suspend' drop what lies
- * in the range, on 'resume' ask `region.dmaReason` before trusting it.
+ * A step that throws does not stop the steps after it; what was thrown comes out at the end as one
+ * AggregateError. Listeners may call back into the device, even to end what they are being told of. A
+ * notification therefore says "look again": on 'suspend' drop what lies in the range, on 'resume' ask
+ * `region.dmaReason` before trusting it.
  */
 import { VFIO_PCI_NUM_IRQS, VFIO_PCI_NUM_REGIONS, VFIO_PCI_ROM_REGION_INDEX } from '../abi/vfio.ts';
 import { AddressSpace } from './address-space.ts';
@@ -64,7 +65,10 @@ export interface DeviceOptions {
   readonly irqs: readonly IrqSpec[];
   /** Whether VFIO_DEVICE_RESET works (VFIO_DEVICE_FLAGS_RESET); false unless said otherwise. */
   readonly resettable?: boolean;
-  /** What `suspend` takes away unless told otherwise; a 'pci' device's BARs (R5), every region of the other kinds. */
+  /**
+   * What `suspend` takes away unless told otherwise; a 'pci' device's BARs (R5), every region of the other
+   * kinds.
+   */
   readonly memoryRange?: { readonly start: number; readonly length: number };
 }
 
@@ -81,14 +85,18 @@ export class VfioDevice {
   readonly regions: ReadonlyMap<number, Region>;
   /** What GET_INFO reports: the highest index + 1, and at least VFIO_PCI_NUM_REGIONS for 'pci'. */
   readonly regionCount: number;
-  /** By index without holes; an index that the device does not implement has count 0. At least 5 for 'pci'. */
+  /**
+   * By index without holes; an index that the device does not implement has count 0. At least 5 for 'pci'.
+   */
   readonly irqs: readonly Irq[];
   /** Every mapping of this device by every process; its zap port belongs to the world (live or simulated). */
   readonly addressSpace: AddressSpace = new AddressSpace();
   readonly file: DeviceFile;
   readonly memoryRange: { readonly start: number; readonly length: number };
   readonly resettable: boolean;
-  /** The client's memory. A session sets its port when it attaches and puts a NoClientDma back when it leaves. */
+  /**
+   * The client's memory. A session sets its port when it attaches and puts a NoClientDma back when it leaves.
+   */
   dma: DmaPort = new NoClientDma();
 
   readonly #events: Emitter<DeviceEvents> = new Emitter();
@@ -127,14 +135,17 @@ export class VfioDevice {
     );
   }
 
-  /** Why `region` cannot be reached by anybody at this moment (R4), or null. The oldest reason if there are several. */
+  /**
+   * Why `region` cannot be reached by anybody at this moment (R4), or null. The oldest reason if there are
+   * several.
+   */
   accessible(region: Region): Reason | null {
     return region.blockers[0] ?? null;
   }
 
   /**
-   * Subscribes to the notifier; returns the unsubscribe. ENOSPC at LISTENER_LIMIT. After `release` there is nothing
-   * left to tell: the listener is dropped, so check `released` first.
+   * Subscribes to the notifier; returns the unsubscribe. ENOSPC at LISTENER_LIMIT. After `release` there is
+   * nothing left to tell: the listener is dropped, so check `released` first.
    */
   on<Name extends keyof DeviceEvents>(name: Name, listener: (range: DeviceEvents[Name]) => void): () => void {
     if (this.#released) return () => {};
@@ -147,9 +158,9 @@ export class VfioDevice {
   }
 
   /**
-   * Takes the memory in the range away from everybody for `reason`. Several reasons may hold at once; who can be
-   * reached already by nobody is not told again. The range consists of whole region spans: `start` and `length` are
-   * multiples of 2^40. Counterpart of `vfio_pci_zap_and_down_write_memory_lock`.
+   * Takes the memory in the range away from everybody for `reason`. Several reasons may hold at once; a
+   * region that nobody could reach before is not told of again. The range consists of whole region spans:
+   * `start` and `length` are multiples of 2^40. Counterpart of `vfio_pci_zap_and_down_write_memory_lock`.
    */
   suspend(
     reason: Reason,
@@ -215,8 +226,8 @@ export class VfioDevice {
   }
 
   /**
-   * VFIO_DEVICE_RESET: takes the memory away, lets the device clear what it says a reset clears (R8), and gives the
-   * rest back. EINVAL if the device cannot be reset. Calls during a reset that takes time join it.
+   * VFIO_DEVICE_RESET: takes the memory away, lets the device clear what it says a reset clears (R8), and
+   * gives the rest back. EINVAL if the device cannot be reset. Calls during a reset that takes time join it.
    */
   reset(): MaybePromise<void> {
     if (!this.resettable) {
@@ -293,7 +304,9 @@ export class VfioDevice {
     );
   }
 
-  /** The parts of the range in which every region changed: the whole range, cut at the regions that did not. */
+  /**
+   * The parts of the range in which every region changed: the whole range, cut at the regions that did not.
+   */
   #runs(range: Range, changed: ReadonlySet<Region>): { start: number; length: number }[] {
     const runs: { start: number; length: number }[] = [];
     let start = range.start;

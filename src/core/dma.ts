@@ -1,6 +1,7 @@
 /*
- * What device code sees of DMA: a port that reads, writes and opens windows by IOVA, and faults that are values.
- * A device never holds raw memory, so whatever goes away (a mapping, a peer's BAR, the client) is cut off in one place.
+ * What device code sees of DMA: a port that reads, writes and opens windows by IOVA, and faults that are
+ * values. A device never holds raw memory, so whatever goes away (a mapping, a peer's BAR, the client) is cut
+ * off in one place.
  */
 import { ERRNO } from '../abi/errno.ts';
 import type { Reason } from './device.ts';
@@ -8,7 +9,9 @@ import type { Reason } from './device.ts';
 /** A result that is there at once when it can be. */
 export type MaybePromise<T> = T | Promise<T>;
 
-/** Why a DMA could not be done. Those of `Reason` name the state of the peer device whose memory was meant. */
+/**
+ * Why a DMA could not be done. Those of `Reason` name the state of the peer device whose memory was meant.
+ */
 export type DmaFaultReason =
   | 'not mapped'
   | 'read is not allowed'
@@ -34,13 +37,18 @@ export interface DmaPort {
   /** Whether a client is there to be reached; a device that polls its queues asks first. */
   readonly attached: boolean;
 
-  /** Reads `length` bytes at `iova` into `target` from `at` on. After a fault, part of `target` may have been written. */
+  /**
+   * Reads `length` bytes at `iova` into `target` from `at` on. After a fault, part of `target` may have been
+   * written.
+   */
   read(iova: number, target: Uint8Array, at?: number, length?: number): MaybePromise<DmaFault | null>;
 
   /** Writes `length` bytes of `source` from `at` on to `iova`. After a fault, part of it may have arrived. */
   write(iova: number, source: Uint8Array, at?: number, length?: number): MaybePromise<DmaFault | null>;
 
-  /** Direct view of memory that is reached at once and lies in one piece; for queues that are touched often. */
+  /**
+   * Direct view of memory that is reached at once and lies in one piece; for queues that are touched often.
+   */
   window(iova: number, size: number, write: boolean): DmaWindow | DmaFault;
 }
 

@@ -1,13 +1,13 @@
 /*
- * A typed emitter for the device's notifier (R6). It differs from node:events in what matters for revocation: every
- * listener is told even when one of them throws, a listener may unsubscribe itself or others while it is being
- * told, and the number of listeners has a limit.
+ * A typed emitter for the device's notifier (R6). It differs from node:events in what matters for revocation:
+ * every listener is told even when one of them throws, a listener may unsubscribe itself or others while it
+ * is being told, and the number of listeners has a limit.
  */
 import { VfioError } from './error.ts';
 
 /**
- * Listeners per event. Every IOMMU mapping of device memory listens to its device, and a client may make 65535 of
- * them (type1's dma_entry_limit); four such clients fit.
+ * Listeners per event. Every IOMMU mapping of device memory listens to its device, and a client may make
+ * 65535 of them (type1's dma_entry_limit); four such clients fit.
  */
 export const LISTENER_LIMIT: number = 4 * 65_536;
 
@@ -25,7 +25,9 @@ export class Emitter<Events extends object> {
     this.#limit = limit;
   }
 
-  /** Adds a listener and returns its unsubscribe, which may be called twice. ENOSPC when there are too many. */
+  /**
+   * Adds a listener and returns its unsubscribe, which may be called twice. ENOSPC when there are too many.
+   */
   on<Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void): () => void {
     let entries = this.#entries.get(name);
     if (entries === undefined) {
@@ -41,8 +43,8 @@ export class Emitter<Events extends object> {
   }
 
   /**
-   * Tells every listener in the order of subscription, and collects what they throw into `errors`. Who unsubscribes
-   * meanwhile is not told any more; who subscribes meanwhile is told from the next event on.
+   * Tells every listener in the order of subscription, and collects what they throw into `errors`. Who
+   * unsubscribes meanwhile is not told any more; who subscribes meanwhile is told from the next event on.
    */
   emit<Name extends keyof Events>(name: Name, event: Events[Name], errors: unknown[]): void {
     const entries = this.#entries.get(name);

@@ -1,10 +1,10 @@
 /*
- * An interval tree: half-open ranges that may overlap, found by range. It is what the kernel's address_space keeps
- * its VMAs in (i_mmap). An AVL tree by start, in which every node also knows the greatest end below it, so that a
- * query leaves out whatever ends before the range. Loops and parent links instead of recursion.
+ * An interval tree: half-open ranges that may overlap, found by range. It is what the kernel's address_space
+ * keeps its VMAs in (i_mmap). An AVL tree by start, in which every node also knows the greatest end below it,
+ * so that a query leaves out whatever ends before the range. Loops and parent links instead of recursion.
  *
- * Insert and remove are O(log n). A query is O(log n + k) when its k results are neighbours in the tree, as the
- * mappings of one region are, and never worse than O(log n) for each result.
+ * Insert and remove are O(log n). A query is O(log n + k) when its k results are neighbours in the tree, as
+ * the mappings of one region are, and never worse than O(log n) for each result.
  */
 import { assert } from './error.ts';
 

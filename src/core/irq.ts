@@ -1,25 +1,29 @@
 /*
- * Interrupts: one table per index (INTx, MSI, MSI-X, ERR, REQ), each with its own vectors, so that disabling one
- * index never touches another's triggers.
+ * Interrupts: one table per index (INTx, MSI, MSI-X, ERR, REQ), each with its own vectors, so that disabling
+ * one index never touches another's triggers.
  *
  * Two kinds of index, told apart by VFIO_IRQ_INFO_AUTOMASKED:
- * - level (INTx): `raise` asserts the line. A wired, unmasked line signals once and masks itself; `unmask` signals
- *   again if the line is still asserted, so no level is lost and none storms.
- * - edge (everything else): `raise` signals. What cannot be signalled because the vector is masked or not wired
- *   yet stays pending and is delivered once when that changes, as the pending bits of MSI-X are. Disabling keeps
- *   it pending too: a client that grows its vectors disables and wires again, and must not lose an edge on the way.
+ * - level (INTx): `raise` asserts the line. A wired, unmasked line signals once and masks itself; `unmask`
+ *   signals again if the line is still asserted, so no level is lost and none storms.
+ * - edge (everything else): `raise` signals. What cannot be signalled because the vector is masked or not
+ *   wired yet stays pending and is delivered once when that changes, as the pending bits of MSI-X are.
+ *   Disabling keeps it pending too: a client that grows its vectors disables and wires again, and must not
+ *   lose an edge on the way.
  */
 import { VFIO_IRQ_INFO_AUTOMASKED } from '../abi/vfio.ts';
 import { assert, VfioError } from './error.ts';
 
 /**
- * Where an interrupt goes, or comes from: an eventfd in the live world, a callback in process. Whoever hands one to
- * an Irq gives it away: it is closed exactly once, when no vector uses it any more.
+ * Where an interrupt goes, or comes from: an eventfd in the live world, a callback in process. Whoever hands
+ * one to an Irq gives it away: it is closed exactly once, when no vector uses it any more.
  */
 export interface IrqTrigger {
   signal(): void;
   close(): void;
-  /** Calls `listener` whenever the other side signals, until closed. Needed to mask or unmask by eventfd (resample). */
+  /**
+   * Calls `listener` whenever the other side signals, until closed. Needed to mask or unmask by eventfd
+   * (resample).
+   */
   listen?(listener: () => void): void;
 }
 
@@ -75,7 +79,10 @@ export class Irq {
     return this.#wiredCount > 0;
   }
 
-  /** Wires `triggers[i]` to vector `start + i`; null unwires. What was pending is delivered at once if it can be. */
+  /**
+   * Wires `triggers[i]` to vector `start + i`; null unwires. What was pending is delivered at once if it can
+   * be.
+   */
   wire(start: number, triggers: readonly (IrqTrigger | null)[]): void {
     this.#checkRange(start, triggers.length);
     for (const trigger of triggers) this.#retain(trigger);
@@ -111,7 +118,10 @@ export class Irq {
     }
   }
 
-  /** Unmasks whenever `source` fires: the resample eventfd of a level line. EINVAL if it cannot be listened to. */
+  /**
+   * Unmasks whenever `source` fires: the resample eventfd of a level line. EINVAL if it cannot be listened
+   * to.
+   */
   setResample(source: IrqTrigger | null): void {
     this.#listen(source, () => {
       if (this.#unmaskSource === source) this.unmask(0, this.count);
@@ -145,8 +155,8 @@ export class Irq {
   }
 
   /**
-   * Loopback test (TRIGGER with NONE or BOOL): signals a wired vector as if the device had. A masked edge waits, a
-   * masked level is not signalled, and no line is asserted. True if a trigger was signalled.
+   * Loopback test (TRIGGER with NONE or BOOL): signals a wired vector as if the device had. A masked edge
+   * waits, a masked level is not signalled, and no line is asserted. True if a trigger was signalled.
    */
   loopback(vector: number): boolean {
     const trigger = this.#triggers[vector];

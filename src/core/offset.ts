@@ -1,10 +1,11 @@
 /*
- * R1: the coding of a device's one address space. A region's offset is its index shifted left by 40, so the offset
- * of any byte names both the region and the place in it, and a VMA's vm_pgoff (the offset in pages) does too.
+ * R1: the coding of a device's one address space. A region's offset is its index shifted left by 40, so the
+ * offset of any byte names both the region and the place in it, and a VMA's vm_pgoff (the offset in pages)
+ * does too.
  *
  * Counterparts in the kernel: VFIO_PCI_INDEX_TO_OFFSET, VFIO_PCI_OFFSET_TO_INDEX, VFIO_PCI_OFFSET_MASK
- * (include/linux/vfio_pci_core.h). Offsets are plain numbers: 2^53 leaves room for 8192 regions, and what would not
- * be exact is refused with EOVERFLOW instead of being rounded into another region.
+ * (include/linux/vfio_pci_core.h). Offsets are plain numbers: 2^53 leaves room for 8192 regions, and what
+ * would not be exact is refused with EOVERFLOW instead of being rounded into another region.
  */
 import { VfioError } from './error.ts';
 

@@ -5,8 +5,8 @@
 import { ERRNO } from '../abi/errno.ts';
 
 /**
- * Bytes of one region, reached through windows of at most 1 GiB because no ArrayBuffer holds a whole large BAR.
- * The device tells it `suspend` and `resume` in turns and `release` at most once, last.
+ * Bytes of one region, reached through windows of at most 1 GiB because no ArrayBuffer holds a whole large
+ * BAR. The device tells it `suspend` and `resume` in turns and `release` at most once, last.
  */
 export interface RegionMemory {
   /** At least the region's size. */
@@ -27,7 +27,9 @@ export interface RegionMemory {
   clear(offset: number, size: number): void;
 }
 
-/** Up to this many bytes a loop is faster than making two views for a block copy, and it allocates nothing. */
+/**
+ * Up to this many bytes a loop is faster than making two views for a block copy, and it allocates nothing.
+ */
 const BYTE_LOOP_LIMIT = 64;
 
 /** Copies from `memory` to `view[at ..]`. 0, or EIO when the memory is not there. */

@@ -1,13 +1,17 @@
 /*
- * A region: one index of a device's address space (a BAR, config space, a device-specific region), with what may be
- * mapped of it, what may be a DMA target (R3), what cannot be reached right now (R4), and who answers accesses.
+ * A region: one index of a device's address space (a BAR, config space, a device-specific region), with what
+ * may be mapped of it, what may be a DMA target (R3), what cannot be reached right now (R4), and who answers
+ * accesses.
  *
- * Consent is the driver's word on what is device memory. It is given per mappable area and may change at any time:
- * - `setConsent(area, 'deny')` withdraws. The state changes first; then the device's notifier says 'suspend' for the
- *   area's range with the reason 'consent was withdrawn', and when the call returns no DMA reaches the area.
- * - `setConsent(area, 'allow')` announces. IOMMU mappings that the withdrawal cut off translate again, as after any
- *   'resume' (R7); new ones can be made.
- * - CPU mappings are not touched either way: consent is about the IOMMU, `suspend` is about reaching the memory.
+ * Consent is the driver's word on what is device memory. It is given per mappable area and may change at any
+ * time:
+ * - `setConsent(area, 'deny')` withdraws. The state changes first; then the device's notifier says 'suspend'
+ *   for the area's range with the reason 'consent was withdrawn', and when the call returns no DMA reaches
+ *   the area.
+ * - `setConsent(area, 'allow')` announces. IOMMU mappings that the withdrawal cut off translate again, as
+ *   after any 'resume' (R7); new ones can be made.
+ * - CPU mappings are not touched either way: consent is about the IOMMU, `suspend` is about reaching the
+ *   memory.
  */
 import { ERRNO } from '../abi/errno.ts';
 import {
@@ -27,7 +31,9 @@ export type { RegionMemory } from './region-memory.ts';
 /** Whether an IOMMU may map an area: 'allow' is the driver's opt-in, nothing is allowed by default. */
 export type Consent = 'allow' | 'deny';
 
-/** A part of a region that processes may map. Page aligned, inside the region; `offset` counts from its start. */
+/**
+ * A part of a region that processes may map. Page aligned, inside the region; `offset` counts from its start.
+ */
 export interface MappableArea {
   readonly offset: number;
   readonly size: number;
@@ -38,8 +44,9 @@ export interface MappableArea {
 export type AccessResult = number | Promise<number>;
 
 /**
- * Answers message accesses to a region. The data lies at `view[at .. at + count)`. The range is inside the region
- * and the region is accessible when a handler is called. What a handler does not know it fills with all ones.
+ * Answers message accesses to a region. The data lies at `view[at .. at + count)`. The range is inside the
+ * region and the region is accessible when a handler is called. What a handler does not know it fills with
+ * all ones.
  */
 export interface RegionHandler {
   read(offset: number, count: number, view: DataView, at: number): AccessResult;
@@ -62,14 +69,22 @@ export interface RegionSpec {
   readonly read?: boolean;
   /** Whether messages may write it; true unless said otherwise. */
   readonly write?: boolean;
-  /** Mappable parts in any order, without overlaps. Absent: not mappable. One area that is the whole region: not sparse. */
+  /**
+   * Mappable parts in any order, without overlaps. Absent: not mappable. One area that is the whole region:
+   * not sparse.
+   */
   readonly areas?: readonly MappableArea[];
-  /** Absent on a mappable region: accesses go to its memory. Absent on any other: all ones, writes are dropped. */
+  /**
+   * Absent on a mappable region: accesses go to its memory. Absent on any other: all ones, writes are
+   * dropped.
+   */
   readonly handler?: RegionHandler;
   readonly type?: RegionType;
 }
 
-/** Areas per region: region info with all of them as a sparse capability (16 bytes each) stays below 32 KiB. */
+/**
+ * Areas per region: region info with all of them as a sparse capability (16 bytes each) stays below 32 KiB.
+ */
 export const AREA_LIMIT: number = 2048;
 
 /** One region of one device. Made by the device's constructor. */
@@ -166,7 +181,10 @@ export class Region {
     return this.#walk(offset, size, true) ? 'allow' : 'deny';
   }
 
-  /** Announces or withdraws one area as a DMA target (see the top of this file). `areaIndex` counts in `areas`. */
+  /**
+   * Announces or withdraws one area as a DMA target (see the top of this file). `areaIndex` counts in
+   * `areas`.
+   */
   setConsent(areaIndex: number, consent: Consent): void {
     const area = this.#areas[areaIndex];
     assert(
@@ -186,8 +204,8 @@ export class Region {
   }
 
   /**
-   * A message access: EINVAL outside the region or without the READ flag, EIO while the region is not accessible
-   * (R4), else the handler's or the memory's answer.
+   * A message access: EINVAL outside the region or without the READ flag, EIO while the region is not
+   * accessible (R4), else the handler's or the memory's answer.
    */
   read(offset: number, count: number, view: DataView, at: number): AccessResult {
     if ((this.flags & VFIO_REGION_INFO_FLAG_READ) === 0 || !this.#contains(offset, count))
@@ -211,7 +229,10 @@ export class Region {
     return 0;
   }
 
-  /** Reads the memory behind the region; for handlers of regions that are partly memory. 0, or EIO if it was lost. */
+  /**
+   * Reads the memory behind the region; for handlers of regions that are partly memory. 0, or EIO if it was
+   * lost.
+   */
   readMemory(offset: number, count: number, view: DataView, at: number): number {
     return copyFromMemory(this.#attached(), offset, count, view, at);
   }
@@ -236,8 +257,8 @@ export class Region {
   }
 
   /**
-   * @internal The device's: suspends or resumes the memory if its state is not what the reasons say. Goes by the
-   * state and not by the event, because a listener may have changed the reasons since.
+   * @internal The device's: suspends or resumes the memory if its state is not what the reasons say. Goes by
+   * the state and not by the event, because a listener may have changed the reasons since.
    */
   settleMemory(): void {
     const suspended = this.#blockers.length > 0;

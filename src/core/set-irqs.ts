@@ -1,10 +1,10 @@
 /*
- * VFIO_DEVICE_SET_IRQS for every device and every transport: what a request may say, and what it does to the tables
- * of irq.ts. Nothing changes unless the whole request is good.
+ * VFIO_DEVICE_SET_IRQS for every device and every transport: what a request may say, and what it does to the
+ * tables of irq.ts. Nothing changes unless the whole request is good.
  *
  * The errno are those of the kernel (`vfio_set_irqs_validate_and_prepare`, `vfio_pci_set_irqs_ioctl`) and of
- * libvfio-user. Two of the kernel's refusals are left out, as in libvfio-user: disabling what is not enabled, and
- * INTx while MSI is armed. Each index has its own table here, so both are harmless.
+ * libvfio-user. Two of the kernel's refusals are left out, as in libvfio-user: disabling what is not enabled,
+ * and INTx while MSI is armed. Each index has its own table here, so both are harmless.
  */
 import {
   VFIO_IRQ_INFO_MASKABLE,
@@ -38,7 +38,9 @@ export interface IrqSet {
   readonly action: IrqAction;
   /** With 'bool': `count` bytes; the vectors with a byte that is not 0 are meant. */
   readonly bools?: Uint8Array;
-  /** With 'eventfd': `count` triggers, null where the kernel takes -1; none at all unwires the whole range. */
+  /**
+   * With 'eventfd': `count` triggers, null where the kernel takes -1; none at all unwires the whole range.
+   */
   readonly triggers?: readonly (IrqTrigger | null)[];
 }
 
@@ -54,9 +56,9 @@ export function decodeIrqSetFlags(flags: number): { data: IrqData; action: IrqAc
 }
 
 /**
- * Carries out one SET_IRQS. Takes the triggers over in every case: those that are not wired in the end are closed,
- * all of them when the request is refused. Errors: EINVAL for what does not fit the device or itself, ENOTTY for
- * masking an index that cannot be masked.
+ * Carries out one SET_IRQS. Takes the triggers over in every case: those that are not wired in the end are
+ * closed, all of them when the request is refused. Errors: EINVAL for what does not fit the device or itself,
+ * ENOTTY for masking an index that cannot be masked.
  */
 export function setIrqs(device: VfioDevice, request: IrqSet): void {
   let irq: Irq;

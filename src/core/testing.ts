@@ -1,13 +1,16 @@
 /*
- * Plain memory and recording triggers: what the core's ports look like without an operating system. For tests of
- * the rules and of device models, and for worlds that have no memfd.
+ * Plain memory and recording triggers: what the core's ports look like without an operating system. For tests
+ * of the rules and of device models, and for worlds that have no memfd.
  */
 import type { VfioDevice } from './device.ts';
 import { assert } from './error.ts';
 import type { IrqTrigger } from './irq.ts';
 import type { RegionMemory } from './region-memory.ts';
 
-/** Memory behind a region that is an ordinary Uint8Array, in windows of `windowBytes` (one window unless said otherwise). */
+/**
+ * Memory behind a region that is an ordinary Uint8Array, in windows of `windowBytes` (one window unless said
+ * otherwise).
+ */
 export class PlainRegionMemory implements RegionMemory {
   readonly sizeBytes: number;
   /** Set it to see what a region does whose memory a client took away. */

@@ -1,8 +1,10 @@
 /*
- * A VMA: one process's mapping of a part of a file, and R2's lookup from it back to device, region and offset.
+ * A VMA: one process's mapping of a part of a file, and R2's lookup from it back to device, region and
+ * offset.
  *
- * User space may split, shrink and move a VMA (munmap, mprotect, mremap), so what it maps is always computed from
- * the pgoff that it has now (R1). Nothing here keeps a device, a region or an offset from the time of the mmap.
+ * User space may split, shrink and move a VMA (munmap, mprotect, mremap), so what it maps is always computed
+ * from the pgoff that it has now (R1). Nothing here keeps a device, a region or an offset from the time of
+ * the mmap.
  */
 import type { AddressSpace } from './address-space.ts';
 import type { VfioDevice } from './device.ts';
@@ -81,8 +83,8 @@ export class Vma {
   }
 
   /**
-   * Cuts it in two at a page address inside it, as munmap or mprotect of a part do. This VMA keeps the low part; the
-   * high part is a new one in the same address space. Returns both, low first.
+   * Cuts it in two at a page address inside it, as munmap or mprotect of a part do. This VMA keeps the low
+   * part; the high part is a new one in the same address space. Returns both, low first.
    */
   split(at: number): [Vma, Vma] {
     assertPages(at, 'cut');
@@ -102,7 +104,9 @@ export class Vma {
     return [this, high];
   }
 
-  /** Gives up pages until `sizeBytes` are left: the last ones, or the first ones (then start and pgoff go up). */
+  /**
+   * Gives up pages until `sizeBytes` are left: the last ones, or the first ones (then start and pgoff go up).
+   */
   shrink(sizeBytes: number, giveUp: 'tail' | 'head' = 'tail'): void {
     assertPages(sizeBytes, 'size');
     assert(
@@ -113,7 +117,10 @@ export class Vma {
     this.#change(this.#start + skipped, sizeBytes, this.#pgoff + skipped / PAGE_SIZE);
   }
 
-  /** mremap to another address: what it shows stays the same. Growing is refused by the kernel (VM_DONTEXPAND). */
+  /**
+   * mremap to another address: what it shows stays the same. Growing is refused by the kernel
+   * (VM_DONTEXPAND).
+   */
   move(newStart: number): void {
     assertPages(newStart, 'start');
     assert(Number.isSafeInteger(newStart + this.#sizeBytes), 'a VMA ends below 2^53');
@@ -138,9 +145,9 @@ export class Vma {
 
 /**
  * R2: what [address, address + sizeBytes) of a VMA shows, if it may reach an IOMMU; the whole VMA unless told
- * otherwise. null for a file that is no device's, a released device, an index without a region, and whatever is not
- * wholly in mappable areas with consent. Memory that is suspended is still found: mapping it is the IOMMU's EFAULT.
- * Counterpart of the RFC's `vfio_device_get_from_vma`.
+ * otherwise. null for a file that is no device's, a released device, an index without a region, and whatever
+ * is not wholly in mappable areas with consent. Memory that is suspended is still found: mapping it is the
+ * IOMMU's EFAULT. Counterpart of the RFC's `vfio_device_get_from_vma`.
  */
 export function deviceFromVma(
   vma: Vma,

@@ -1,6 +1,6 @@
 /*
- * R1 coding: one address space per device, `index << 40`, kept by every mapping of every kind of device; computed from
- * the VMA as it is now, however it was split, shrunk and moved.
+ * R1 coding: one address space per device, `index << 40`, kept by every mapping of every kind of device;
+ * computed from the VMA as it is now, however it was split, shrunk and moved.
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -35,7 +35,10 @@ it('region indexes whose offset is not exact are EOVERFLOW', () => {
   expect(() => new VfioDevice({ name: 'd', kind: 'pci', regions, irqs: [] })).toThrow(/index 8192/);
 });
 
-/** Pieces of one mapping; `pages[i]` is the region's page that address `start + i` pages showed from the beginning. */
+/**
+ * Pieces of one mapping; `pages[i]` is the region's page that address `start + i` pages showed from the
+ * beginning.
+ */
 interface Piece {
   readonly vma: Vma;
   pages: number[];

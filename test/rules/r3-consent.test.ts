@@ -1,6 +1,6 @@
 /*
- * R3 consent: a region is a DMA target only where its driver opted in, per area; the driver of a device-specific region
- * announces which parts are device memory, and withdraws them.
+ * R3 consent: a region is a DMA target only where its driver opted in, per area; the driver of a
+ * device-specific region announces which parts are device memory, and withdraws them.
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';

@@ -1,6 +1,6 @@
 /*
- * R4 reach: memory that cannot be accessed is reached by nobody. Every reason against every way to the memory; the live
- * world has its own tests of the same rule.
+ * R4 reach: memory that cannot be accessed is reached by nobody. Every reason against every way to the
+ * memory; the live world has its own tests of the same rule.
  */
 import { describe, expect, it } from 'vitest';
 import { ERRNO } from '../../src/abi/index.ts';

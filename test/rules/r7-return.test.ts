@@ -1,6 +1,6 @@
 /*
- * R7 return: after resume, CPU mappings fault in again and IOMMU mappings translate again, with no action by their
- * owner; release is final.
+ * R7 return: after resume, CPU mappings fault in again and IOMMU mappings translate again, with no action by
+ * their owner; release is final.
  */
 import { describe, expect, it } from 'vitest';
 import { ERRNO } from '../../src/abi/index.ts';

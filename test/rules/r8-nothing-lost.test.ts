@@ -1,6 +1,6 @@
 /*
- * R8 nothing lost: device memory keeps its contents over suspend and resume; only a reset clears, and only what the
- * device says that it clears.
+ * R8 nothing lost: device memory keeps its contents over suspend and resume; only a reset clears, and only
+ * what the device says that it clears.
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';

@@ -1,6 +1,7 @@
 /*
- * The smallest world in which the rules of the core can be seen at work: a device of any kind with plain memory,
- * processes that touch it through page tables, and a container that reaches it by DMA. No operating system.
+ * The smallest world in which the rules of the core can be seen at work: a device of any kind with plain
+ * memory, processes that touch it through page tables, and a container that reaches it by DMA. No operating
+ * system.
  */
 import {
   attachPlainMemory,
@@ -69,7 +70,10 @@ export class PageTables {
     };
   }
 
-  /** A load at `address`. The fault handler is the one of vfio-pci: region and reach by the pgoff as it is now. */
+  /**
+   * A load at `address`. The fault handler is the one of vfio-pci: region and reach by the pgoff as it is
+   * now.
+   */
   touch(vma: Vma, address: number = vma.start): 'ok' | 'SIGBUS' {
     const page = address - (address % PAGE);
     let pages = this.#present.get(vma);
