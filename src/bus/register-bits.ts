@@ -3,9 +3,9 @@
  * bytes [from, to) of a register.
  */
 
-/** `old` with the bits of `mask` taken from `data`. */
-export function merge(old: number, data: number, mask: number): number {
-  return (old & ~mask) | (data & mask);
+/** 32 bits after a write of `data`: the bits of `mask` are replaced, or cleared where `data` has ones. Unsigned. */
+export function written(old: number, data: number, mask: number, clears: boolean): number {
+  return (clears ? old & ~(data & mask) : (old & ~mask) | (data & mask)) >>> 0;
 }
 
 /** Cuts a value to a register's width; for 8 bytes, to its lower half. */

@@ -13,7 +13,7 @@
  * `read` handler returns one.
  */
 import type { RegionHandler } from '../core/index.ts';
-import { cut, highByteMask, lowByteMask, merge } from './register-bits.ts';
+import { cut, highByteMask, lowByteMask, written } from './register-bits.ts';
 import { extract, type FieldName, spanOf, spread } from './register-fields.ts';
 import {
   CompiledTable,
@@ -80,7 +80,7 @@ export class RegisterBlock<T extends RegisterTable = RegisterTable> implements R
   readonly #writes: (WriteHandler | null)[];
   /** Low and high half of the value being read: a place to return two numbers without an object. */
   readonly #value: Uint32Array = new Uint32Array(2);
-  readonly #arrays: Map<number, RegisterArray> = new Map();
+  readonly #arrays: RegisterArray[] = [];
   readonly #filler: number;
   /** Bit n set: accesses of n bytes are supported; 0: all are. */
   readonly #widths: number;
@@ -140,23 +140,13 @@ export class RegisterBlock<T extends RegisterTable = RegisterTable> implements R
       this.#report('access size not supported', offset, count);
       return 0;
     }
-    const end = offset + count;
-    let position = offset;
-    let unknown = false;
-    while (position < end) {
-      const slot = this.#compiled.slotAt(position);
-      if (slot < 0) {
-        unknown = true;
-        position++;
-        continue;
-      }
-      const from = position - this.#compiled.offset[slot]!;
-      const to = Math.min(this.#compiled.width[slot]!, end - this.#compiled.offset[slot]!);
-      this.#take(view, at + position - offset, from, to);
-      this.#store(slot, from, to);
-      position += to - from;
+    const slot = this.#compiled.slotAt(offset);
+    if (slot >= 0 && this.#whole(slot, offset, count)) {
+      this.#take(view, at, 0, count);
+      this.#store(slot, 0, count);
+      return 0;
     }
-    if (unknown) this.#report('unknown register write', offset, count);
+    this.#writeParts(offset, offset + count, view, at);
     return 0;
   }
 
@@ -237,14 +227,14 @@ export class RegisterBlock<T extends RegisterTable = RegisterTable> implements R
 
   /** @internal The array's accessor, the same object each time. */
   arrayOf(register: number): RegisterArray {
-    const known = this.#arrays.get(register);
+    const known = this.#arrays[register];
     if (known !== undefined) return known;
     const made: RegisterArray = {
       length: this.#compiled.definitions[register]!.count ?? 1,
       get: (element) => this.valueAt(register, element),
       set: (element, value) => this.setValueAt(register, element, value),
     };
-    this.#arrays.set(register, made);
+    this.#arrays[register] = made;
     return made;
   }
 
@@ -297,6 +287,26 @@ export class RegisterBlock<T extends RegisterTable = RegisterTable> implements R
       position = start + to;
     }
     if (unknown) this.#report('unknown register read', offset, end - offset);
+  }
+
+  #writeParts(offset: number, end: number, view: DataView, at: number): void {
+    let position = offset;
+    let unknown = false;
+    while (position < end) {
+      const slot = this.#compiled.slotAt(position);
+      if (slot < 0) {
+        unknown = true;
+        position++;
+        continue;
+      }
+      const start = this.#compiled.offset[slot]!;
+      const from = position - start;
+      const to = Math.min(this.#compiled.width[slot]!, end - start);
+      this.#take(view, at + position - offset, from, to);
+      this.#store(slot, from, to);
+      position = start + to;
+    }
+    if (unknown) this.#report('unknown register write', offset, end - offset);
   }
 
   /** Puts what a client reads from a register into `#value`. */
@@ -353,15 +363,16 @@ export class RegisterBlock<T extends RegisterTable = RegisterTable> implements R
   #store(slot: number, from: number, to: number): void {
     const kind = this.#compiled.kind[slot]!;
     if (kind === KIND.ro || kind === KIND.rc) return;
+    const clears = kind === KIND.w1c;
     const maskLow = this.#compiled.maskLow[slot]! & lowByteMask(from, to);
-    const maskHigh = this.#compiled.maskHigh[slot]! & highByteMask(from, to);
     const oldLow = this.#low[slot]!;
+    const newLow = written(oldLow, this.#value[0]!, maskLow, clears);
     const oldHigh = this.#high[slot]!;
-    const ones = kind === KIND.w1c;
-    const newLow =
-      (ones ? oldLow & ~(this.#value[0]! & maskLow) : merge(oldLow, this.#value[0]!, maskLow)) >>> 0;
-    const newHigh =
-      (ones ? oldHigh & ~(this.#value[1]! & maskHigh) : merge(oldHigh, this.#value[1]!, maskHigh)) >>> 0;
+    let newHigh = 0;
+    if (this.#compiled.width[slot] === 8) {
+      const maskHigh = this.#compiled.maskHigh[slot]! & highByteMask(from, to);
+      newHigh = written(oldHigh, this.#value[1]!, maskHigh, clears);
+    }
     if (kind !== KIND.custom) {
       this.#low[slot] = newLow;
       this.#high[slot] = newHigh;

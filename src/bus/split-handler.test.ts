@@ -3,7 +3,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import type { AccessResult, RegionHandler } from '../core/index.ts';
-import { NOTHING, SplitHandler } from './split-handler.ts';
+import { SplitHandler, UNANSWERED } from './split-handler.ts';
 
 /** Reads as a letter, records accesses, answers with `result`. */
 function lettered(letter: string, log: string[], result: () => AccessResult = () => 0): RegionHandler {
@@ -70,14 +70,14 @@ describe('a split region', () => {
 
   test('where nothing answers the bus reads as ones', () => {
     const bytes = new Uint8Array(4);
-    expect(NOTHING.read(0, 3, new DataView(bytes.buffer), 1)).toBe(0);
+    expect(UNANSWERED.read(0, 3, new DataView(bytes.buffer), 1)).toBe(0);
     expect([...bytes]).toEqual([0, 0xff, 0xff, 0xff]);
-    expect(NOTHING.write(0, 3, new DataView(bytes.buffer), 1)).toBe(0);
+    expect(UNANSWERED.write(0, 3, new DataView(bytes.buffer), 1)).toBe(0);
   });
 
   test('overlapping parts are a mistake', () => {
-    const part = { offset: 4, sizeBytes: 4, handler: NOTHING };
-    expect(() => new SplitHandler([part, { ...part, offset: 7 }], NOTHING)).toThrow('overlap at 0x7');
-    expect(() => new SplitHandler([part, { ...part, offset: 8 }], NOTHING)).not.toThrow();
+    const part = { offset: 4, sizeBytes: 4, handler: UNANSWERED };
+    expect(() => new SplitHandler([part, { ...part, offset: 7 }], UNANSWERED)).toThrow('overlap at 0x7');
+    expect(() => new SplitHandler([part, { ...part, offset: 8 }], UNANSWERED)).not.toThrow();
   });
 });

@@ -15,7 +15,7 @@ export interface RegionPart {
 export const PART_LIMIT: number = 64;
 
 /** Reads as ones and ignores writes, as a bus does where nothing answers. */
-export const NOTHING: RegionHandler = {
+export const UNANSWERED: RegionHandler = {
   read(_offset, count, view, at) {
     for (let i = at; i < at + count; i++) view.setUint8(i, 0xff);
     return 0;

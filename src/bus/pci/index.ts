@@ -1,7 +1,7 @@
 /* Public names for authors of PCI devices. */
 export type { MaybePromise } from '../../core/index.ts';
 export * from '../registers.ts';
-export { NOTHING, type RegionPart, SplitHandler } from '../split-handler.ts';
+export { type RegionPart, SplitHandler, UNANSWERED } from '../split-handler.ts';
 export { BusMasterPort } from './bus-master.ts';
 export type { CapabilityOffsets } from './capabilities.ts';
 export { ConfigImage, type ConfigReset, ConfigSpace } from './config-space.ts';

@@ -14,7 +14,7 @@ import {
 } from '../../abi/index.ts';
 import { assert, type Region, type RegionHandler, type RegionSpec } from '../../core/index.ts';
 import { RegisterBlock } from '../registers.ts';
-import { NOTHING, type RegionPart, SplitHandler } from '../split-handler.ts';
+import { type RegionPart, SplitHandler, UNANSWERED } from '../split-handler.ts';
 import type { Bar } from './bars.ts';
 import type { ConfigSpace } from './config-space.ts';
 import { romSize } from './header.ts';
@@ -59,7 +59,7 @@ export function barHandler(
   const unreached = mapped.some((part) => part.sizeBytes === bar.spec.sizeBytes);
   assert(!unreached, `${name}: all of it is mappable, so its handler would see no access`);
   if (overlays.length + mapped.length === 0) return own;
-  const rest = own ?? (bar.areas.length > 0 ? memoryPart(region, 0, bar.spec.sizeBytes).handler : NOTHING);
+  const rest = own ?? (bar.areas.length > 0 ? memoryPart(region, 0, bar.spec.sizeBytes).handler : UNANSWERED);
   return new SplitHandler([...overlays, ...mapped], rest);
 }
 
