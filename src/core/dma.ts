@@ -46,6 +46,9 @@ export interface DmaPort {
   /** Writes `length` bytes of `source` from `at` on to `iova`. After a fault, part of it may have arrived. */
   write(iova: number, source: Uint8Array, at?: number, length?: number): MaybePromise<DmaFault | null>;
 
+  /** What a transfer would run into at this moment, without doing it; null: nothing. */
+  check(iova: number, size: number, write: boolean): DmaFault | null;
+
   /**
    * Direct view of memory that is reached at once and lies in one piece; for queues that are touched often.
    */
@@ -73,6 +76,10 @@ export class NoClientDma implements DmaPort {
   }
 
   write(iova: number): DmaFault {
+    return this.#fault(iova);
+  }
+
+  check(iova: number): DmaFault {
     return this.#fault(iova);
   }
 

@@ -93,6 +93,11 @@ export class DmaEngine implements DmaPort {
     return this.#transfer(iova, source, at, length, true);
   }
 
+  check(iova: number, size: number, write: boolean): DmaFault | null {
+    if (this.#closed) return dmaFault(iova, 'no client is attached');
+    return this.#container.translate(iova, size, write, this.#translation);
+  }
+
   /**
    * A fault with EOPNOTSUPP says that the range is mapped but has no direct view: it lies in several mappings, it is
    * larger than 1 GiB, or its memory is reached by messages or by file I/O. ENOSPC: close some windows first.

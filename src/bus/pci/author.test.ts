@@ -64,6 +64,9 @@ class TinyMemory implements DmaPort {
     this.writes.push([iova, [...source]]);
     return null;
   }
+  check(): DmaFault | null {
+    return null;
+  }
   window(): DmaWindow | DmaFault {
     throw new Error('the counter opens no windows');
   }

@@ -37,6 +37,10 @@ export class BusMasterPort implements DmaPort {
     return this.inner.write(iova, source, at, length);
   }
 
+  check(iova: number, size: number, write: boolean): DmaFault | null {
+    return this.blocked !== null ? this.#fault(iova, this.blocked) : this.inner.check(iova, size, write);
+  }
+
   window(iova: number, size: number, write: boolean): DmaWindow | DmaFault {
     if (this.blocked !== null) return this.#fault(iova, this.blocked);
     const result = this.inner.window(iova, size, write);

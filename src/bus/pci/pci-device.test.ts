@@ -369,6 +369,10 @@ describe('DMA', () => {
       this.calls.push(['write', ...args]);
       return null;
     }
+    check(...args: unknown[]): DmaFault | null {
+      this.calls.push(['check', ...args]);
+      return null;
+    }
     window(iova: number, size: number): DmaWindow | DmaFault {
       return iova === 0
         ? { iova, reason: 'not mapped', errno: 14 }
@@ -386,6 +390,7 @@ describe('DMA', () => {
     expect(device.dma.read(0x1000, bytes)).toMatchObject({ iova: 0x1000, reason: 'bus master is off' });
     expect(device.dma.write(0x2000, bytes)).toMatchObject({ iova: 0x2000, reason: 'bus master is off' });
     expect(device.dma.window(0x3000, 8, true)).toMatchObject({ iova: 0x3000, reason: 'bus master is off' });
+    expect(device.dma.check(0x4000, 8, true)).toMatchObject({ iova: 0x4000, reason: 'bus master is off' });
     expect(port.calls).toEqual([]);
     writeConfig(device, 4, '06');
     expect(device.dma.read(0x1000, bytes, 2, 4)).toBeNull();

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { PCI_COMMAND, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY, PCI_STATUS } from '../../abi/index.ts';
 import { type DmaFault, type DmaPort, RecordingTrigger } from '../../core/index.ts';
 import { Edu, type EduFault } from './device.ts';
+import { EDU_REGISTERS } from './registers.ts';
 import * as spec from './spec.ts';
 
 /** Memory at bus addresses 0 and up; everything beyond it is a fault. */
@@ -35,6 +36,10 @@ class FlatMemory implements DmaPort {
     return null;
   }
 
+  check(iova: number, size: number): DmaFault | null {
+    return iova + size > this.bytes.length ? { iova, reason: 'not mapped', errno: 14 } : null;
+  }
+
   window(iova: number): DmaFault {
     return { iova, reason: 'not mapped', errno: 14 };
   }
@@ -66,10 +71,10 @@ describe('Edu', () => {
   }
 
   function dma(source: number, target: number, count: number, command: number): void {
-    write(spec.EDU_REG_DMA_SRC, source, 8);
-    write(spec.EDU_REG_DMA_DST, target, 8);
-    write(spec.EDU_REG_DMA_COUNT, count, 8);
-    write(spec.EDU_REG_DMA_CMD, command, 4);
+    write(EDU_REGISTERS.DMA_SRC.offset, source, 8);
+    write(EDU_REGISTERS.DMA_DST.offset, target, 8);
+    write(EDU_REGISTERS.DMA_COUNT.offset, count, 8);
+    write(EDU_REGISTERS.DMA_CMD.offset, command, 4);
   }
 
   beforeEach(() => {
@@ -122,56 +127,56 @@ describe('Edu', () => {
       [0x100, 4],
       [0x40000, 4],
     ])('reads as ones and writes nothing at 0x%s with %i bytes', (offset, count) => {
-      write(spec.EDU_REG_DMA_SRC, 0x1122_3344, 8);
+      write(EDU_REGISTERS.DMA_SRC.offset, 0x1122_3344, 8);
       write(offset, 0, count);
       expect(read(offset, count)).toBe(Number((1n << BigInt(8 * count)) - 1n));
-      expect(read(spec.EDU_REG_DMA_SRC, 8)).toBe(0x1122_3344);
+      expect(read(EDU_REGISTERS.DMA_SRC.offset, 8)).toBe(0x1122_3344);
     });
 
     it('reads as ones where it can only be written', () => {
-      expect(read(spec.EDU_REG_IRQ_RAISE)).toBe(0xffff_ffff);
-      expect(read(spec.EDU_REG_IRQ_ACK)).toBe(0xffff_ffff);
+      expect(read(EDU_REGISTERS.IRQ_RAISE.offset)).toBe(0xffff_ffff);
+      expect(read(EDU_REGISTERS.IRQ_ACK.offset)).toBe(0xffff_ffff);
     });
 
     it('takes DMA addresses in 4 and in 8 bytes; 4 bytes clear the upper half', () => {
-      write(spec.EDU_REG_DMA_DST, 0x12_3456_789a, 8);
-      expect(read(spec.EDU_REG_DMA_DST, 8)).toBe(0x12_3456_789a);
-      expect(read(spec.EDU_REG_DMA_DST, 4)).toBe(0x3456_789a);
-      write(spec.EDU_REG_DMA_DST, 0x55, 4);
-      expect(read(spec.EDU_REG_DMA_DST, 8)).toBe(0x55);
+      write(EDU_REGISTERS.DMA_DST.offset, 0x12_3456_789a, 8);
+      expect(read(EDU_REGISTERS.DMA_DST.offset, 8)).toBe(0x12_3456_789a);
+      expect(read(EDU_REGISTERS.DMA_DST.offset, 4)).toBe(0x3456_789a);
+      write(EDU_REGISTERS.DMA_DST.offset, 0x55, 4);
+      expect(read(EDU_REGISTERS.DMA_DST.offset, 8)).toBe(0x55);
     });
 
     it('keeps what is read only in the status registers', () => {
-      write(spec.EDU_REG_STATUS, 0xffff_ffff);
-      expect(read(spec.EDU_REG_STATUS)).toBe(0x80);
-      write(spec.EDU_REG_IRQ_STATUS, 0xffff_ffff);
-      expect(read(spec.EDU_REG_IRQ_STATUS)).toBe(0);
+      write(EDU_REGISTERS.STATUS.offset, 0xffff_ffff);
+      expect(read(EDU_REGISTERS.STATUS.offset)).toBe(0x80);
+      write(EDU_REGISTERS.IRQ_STATUS.offset, 0xffff_ffff);
+      expect(read(EDU_REGISTERS.IRQ_STATUS.offset)).toBe(0);
     });
   });
 
   describe('factorial', () => {
     it('computes after the write was answered', async () => {
-      write(spec.EDU_REG_FACTORIAL, 10);
-      expect(read(spec.EDU_REG_STATUS)).toBe(0x01);
-      expect(read(spec.EDU_REG_FACTORIAL)).toBe(10);
+      write(EDU_REGISTERS.FACTORIAL.offset, 10);
+      expect(read(EDU_REGISTERS.STATUS.offset)).toBe(0x01);
+      expect(read(EDU_REGISTERS.FACTORIAL.offset)).toBe(10);
       await runScheduled();
-      expect(read(spec.EDU_REG_STATUS)).toBe(0);
-      expect(read(spec.EDU_REG_FACTORIAL)).toBe(3_628_800);
-      expect(read(spec.EDU_REG_IRQ_STATUS)).toBe(0);
+      expect(read(EDU_REGISTERS.STATUS.offset)).toBe(0);
+      expect(read(EDU_REGISTERS.FACTORIAL.offset)).toBe(3_628_800);
+      expect(read(EDU_REGISTERS.IRQ_STATUS.offset)).toBe(0);
     });
 
     it('takes one number at a time', async () => {
-      write(spec.EDU_REG_FACTORIAL, 5);
-      write(spec.EDU_REG_FACTORIAL, 7);
+      write(EDU_REGISTERS.FACTORIAL.offset, 5);
+      write(EDU_REGISTERS.FACTORIAL.offset, 7);
       await runScheduled();
-      expect(read(spec.EDU_REG_FACTORIAL)).toBe(120);
+      expect(read(EDU_REGISTERS.FACTORIAL.offset)).toBe(120);
     });
 
     it('interrupts where it was asked to', async () => {
-      write(spec.EDU_REG_STATUS, 0x80);
-      write(spec.EDU_REG_FACTORIAL, 3);
+      write(EDU_REGISTERS.STATUS.offset, 0x80);
+      write(EDU_REGISTERS.FACTORIAL.offset, 3);
       await runScheduled();
-      expect(read(spec.EDU_REG_IRQ_STATUS)).toBe(0x01);
+      expect(read(EDU_REGISTERS.IRQ_STATUS.offset)).toBe(0x01);
     });
   });
 
@@ -179,13 +184,13 @@ describe('Edu', () => {
     it('asserts INTx until everything is acknowledged', () => {
       const line = new RecordingTrigger();
       edu.irqs[0]!.wire(0, [line]);
-      write(spec.EDU_REG_IRQ_RAISE, 0x3);
+      write(EDU_REGISTERS.IRQ_RAISE.offset, 0x3);
       expect(line.signals).toBe(1);
       expect(edu.config.get16(PCI_STATUS) & 0x8).toBe(0x8);
-      write(spec.EDU_REG_IRQ_ACK, 0x1);
+      write(EDU_REGISTERS.IRQ_ACK.offset, 0x1);
       edu.irqs[0]!.unmask(0, 1);
       expect(line.signals).toBe(2);
-      write(spec.EDU_REG_IRQ_ACK, 0x2);
+      write(EDU_REGISTERS.IRQ_ACK.offset, 0x2);
       edu.irqs[0]!.unmask(0, 1);
       expect(line.signals).toBe(2);
       expect(edu.config.get16(PCI_STATUS) & 0x8).toBe(0);
@@ -194,16 +199,16 @@ describe('Edu', () => {
     it('sends a message each time, where MSI is wired', () => {
       const message = new RecordingTrigger();
       edu.irqs[1]!.wire(0, [message]);
-      write(spec.EDU_REG_IRQ_RAISE, 0x1);
-      write(spec.EDU_REG_IRQ_RAISE, 0x2);
+      write(EDU_REGISTERS.IRQ_RAISE.offset, 0x1);
+      write(EDU_REGISTERS.IRQ_RAISE.offset, 0x2);
       expect(message.signals).toBe(2);
-      expect(read(spec.EDU_REG_IRQ_STATUS)).toBe(0x3);
+      expect(read(EDU_REGISTERS.IRQ_STATUS.offset)).toBe(0x3);
     });
 
     it('does not interrupt for nothing', () => {
       const line = new RecordingTrigger();
       edu.irqs[0]!.wire(0, [line]);
-      write(spec.EDU_REG_IRQ_RAISE, 0);
+      write(EDU_REGISTERS.IRQ_RAISE.offset, 0);
       expect(line.signals).toBe(0);
     });
   });
@@ -215,9 +220,9 @@ describe('Edu', () => {
     it('moves memory into the buffer and back', async () => {
       memory.bytes.set([1, 2, 3, 4, 5], 0x1000);
       dma(0x1000, 0x4_0010, 5, RUN);
-      expect(read(spec.EDU_REG_DMA_CMD)).toBe(RUN);
+      expect(read(EDU_REGISTERS.DMA_CMD.offset)).toBe(RUN);
       await runScheduled();
-      expect(read(spec.EDU_REG_DMA_CMD)).toBe(0);
+      expect(read(EDU_REGISTERS.DMA_CMD.offset)).toBe(0);
       dma(0x4_0011, 0x2000, 4, TO_MEMORY);
       await runScheduled();
       expect([...memory.bytes.subarray(0x2000, 0x2005)]).toEqual([2, 3, 4, 5, 0]);
@@ -228,20 +233,20 @@ describe('Edu', () => {
       memory.slow = true;
       dma(0x1000, 0x4_0000, 16, RUN | spec.EDU_DMA_IRQ);
       await runScheduled();
-      write(spec.EDU_REG_DMA_COUNT, 99, 8);
-      write(spec.EDU_REG_DMA_CMD, TO_MEMORY);
-      expect(read(spec.EDU_REG_DMA_COUNT, 8)).toBe(16);
-      expect(read(spec.EDU_REG_DMA_CMD)).toBe(RUN | spec.EDU_DMA_IRQ);
-      expect(read(spec.EDU_REG_IRQ_STATUS)).toBe(0);
+      write(EDU_REGISTERS.DMA_COUNT.offset, 99, 8);
+      write(EDU_REGISTERS.DMA_CMD.offset, TO_MEMORY);
+      expect(read(EDU_REGISTERS.DMA_COUNT.offset, 8)).toBe(16);
+      expect(read(EDU_REGISTERS.DMA_CMD.offset)).toBe(RUN | spec.EDU_DMA_IRQ);
+      expect(read(EDU_REGISTERS.IRQ_STATUS.offset)).toBe(0);
       memory.settle();
       await runScheduled();
-      expect(read(spec.EDU_REG_DMA_CMD)).toBe(spec.EDU_DMA_IRQ);
-      expect(read(spec.EDU_REG_IRQ_STATUS)).toBe(0x100);
+      expect(read(EDU_REGISTERS.DMA_CMD.offset)).toBe(spec.EDU_DMA_IRQ);
+      expect(read(EDU_REGISTERS.IRQ_STATUS.offset)).toBe(0x100);
     });
 
     it('ignores a command that starts nothing', async () => {
-      write(spec.EDU_REG_DMA_CMD, spec.EDU_DMA_TO_MEMORY);
-      expect(read(spec.EDU_REG_DMA_CMD)).toBe(0);
+      write(EDU_REGISTERS.DMA_CMD.offset, spec.EDU_DMA_TO_MEMORY);
+      expect(read(EDU_REGISTERS.DMA_CMD.offset)).toBe(0);
     });
 
     it('drives 28 address bits unless told otherwise', async () => {
@@ -275,8 +280,8 @@ describe('Edu', () => {
       await runScheduled();
       dma(0x10_0000, 0x4_0000, 8, RUN | spec.EDU_DMA_IRQ);
       await runScheduled();
-      expect(read(spec.EDU_REG_DMA_CMD) & RUN).toBe(0);
-      expect(read(spec.EDU_REG_IRQ_STATUS)).toBe(0x100);
+      expect(read(EDU_REGISTERS.DMA_CMD.offset) & RUN).toBe(0);
+      expect(read(EDU_REGISTERS.IRQ_STATUS.offset)).toBe(0x100);
       expect(faults).toEqual([{ iova: 0x10_0000, sizeBytes: 8, direction: 'to edu', reason: 'not mapped' }]);
       expect(edu.lastFault).toEqual(faults[0]);
       dma(0x4_0000, 0x1000, 16, TO_MEMORY);
@@ -305,21 +310,21 @@ describe('Edu', () => {
       dma(0, target, count, RUN | spec.EDU_DMA_IRQ);
       await runScheduled();
       expect(faults.map((fault) => fault.reason)).toEqual(['outside the buffer']);
-      expect(read(spec.EDU_REG_IRQ_STATUS)).toBe(0x100);
+      expect(read(EDU_REGISTERS.IRQ_STATUS.offset)).toBe(0x100);
     });
   });
 
   describe('reset', () => {
     it('brings every register back and stops what was under way', async () => {
-      write(spec.EDU_REG_STATUS, 0x80);
-      write(spec.EDU_REG_FACTORIAL, 12);
+      write(EDU_REGISTERS.STATUS.offset, 0x80);
+      write(EDU_REGISTERS.FACTORIAL.offset, 12);
       dma(0, 0x4_0000, 16, spec.EDU_DMA_RUN | spec.EDU_DMA_IRQ);
       await edu.reset();
       await runScheduled();
-      expect(read(spec.EDU_REG_STATUS)).toBe(0);
-      expect(read(spec.EDU_REG_FACTORIAL)).toBe(0);
-      expect(read(spec.EDU_REG_DMA_CMD)).toBe(0);
-      expect(read(spec.EDU_REG_IRQ_STATUS)).toBe(0);
+      expect(read(EDU_REGISTERS.STATUS.offset)).toBe(0);
+      expect(read(EDU_REGISTERS.FACTORIAL.offset)).toBe(0);
+      expect(read(EDU_REGISTERS.DMA_CMD.offset)).toBe(0);
+      expect(read(EDU_REGISTERS.IRQ_STATUS.offset)).toBe(0);
     });
 
     it('forgets a transfer whose memory answers later', async () => {
@@ -329,7 +334,7 @@ describe('Edu', () => {
       await edu.reset();
       memory.settle();
       await runScheduled();
-      expect(read(spec.EDU_REG_IRQ_STATUS)).toBe(0);
+      expect(read(EDU_REGISTERS.IRQ_STATUS.offset)).toBe(0);
     });
   });
 
@@ -337,7 +342,7 @@ describe('Edu', () => {
     const plain = new Edu();
     scratch.setUint32(0, 6, true);
     plain.opened();
-    plain.region(0).write(spec.EDU_REG_FACTORIAL, 4, scratch, 0);
+    plain.region(0).write(EDU_REGISTERS.FACTORIAL.offset, 4, scratch, 0);
     expect(plain.regs.FACTORIAL).toBe(6);
     await Promise.resolve();
     expect(plain.regs.FACTORIAL).toBe(720);
