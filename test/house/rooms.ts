@@ -13,7 +13,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   server: ['abi', 'core', 'bus', 'sys', 'memory'],
   client: ['abi', 'core', 'sys', 'memory'],
   devices: ['abi', 'core', 'bus'],
-  drivers: ['abi', 'core', 'client'],
+  drivers: ['abi', 'core', 'client', 'devices'],
   cli: ['abi', 'core', 'bus', 'sys', 'memory', 'server', 'client', 'devices', 'drivers'],
   '.': ['abi', 'core', 'bus', 'sys', 'memory', 'server', 'client', 'devices', 'drivers'],
 };
