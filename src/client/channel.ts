@@ -22,7 +22,7 @@ import type { Connection, SysLayer } from '../sys/sys-layer.ts';
 import { CONGESTED_BYTES, PENDING_LIMIT } from './limits.ts';
 import { Outbox } from './outbox.ts';
 import { type Pending, PendingTable, type ReplyReader, readNothing } from './pending.ts';
-import { protocolError, replyError } from './reply-error.ts';
+import { endError, protocolError, replyError } from './reply-error.ts';
 
 const HEADER = vfio_user_header.at;
 
@@ -102,7 +102,7 @@ export class Channel {
       {
         onMessages: (end) => this.#onMessages(end),
         onOversized: (header) => this.#onOversized(header),
-        onClose: (reason, errno) => this.#onEnd(reason, errno),
+        onClose: (reason, errno) => this.fail(endError(options.address, reason, errno)),
       },
     );
     this.outbox = new Outbox(this.connection);
@@ -348,12 +348,6 @@ export class Channel {
       this.#pending.release(pending);
     }
     return this.outbox.take();
-  }
-
-  #onEnd(reason: string, errno: number): void {
-    const { address } = this.#options;
-    const message = `the server at ${address} went away (${reason}); start it again and open the device again`;
-    this.fail(new VfioError(errno === 0 ? 'ECONNRESET' : 'EPIPE', message));
   }
 
   #wakeWaiting(): void {

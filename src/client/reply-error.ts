@@ -78,3 +78,15 @@ export function protocolError(what: string): VfioError {
     `the server broke the vfio-user protocol: ${what}; report it to the server's authors`,
   );
 }
+
+/** The error for a connection that ended by itself. */
+export function endError(address: string, reason: string, errno: number): VfioError {
+  const gone = errno === 0 || errno === ERRNO.EPIPE || errno === ERRNO.ECONNRESET;
+  if (!gone)
+    return new VfioError(
+      codeOf(errno),
+      `the connection to ${address} ended: ${reason}; open the device again`,
+    );
+  const message = `the server at ${address} went away (${reason}); start it again and open the device again`;
+  return new VfioError('ECONNRESET', message);
+}

@@ -8,13 +8,13 @@ import {
   VFIO_USER_FLAG_TYPE_MASK,
   vfio_user_header,
 } from '../abi/index.ts';
-import { VfioError } from '../core/index.ts';
+import type { VfioError } from '../core/index.ts';
 import type { Connection, SysLayer } from '../sys/sys-layer.ts';
 import type { ChannelOptions } from './channel.ts';
 import type { DmaServer } from './dma-server.ts';
 import { CONGESTED_BYTES } from './limits.ts';
 import { Outbox } from './outbox.ts';
-import { protocolError } from './reply-error.ts';
+import { endError, protocolError } from './reply-error.ts';
 
 const HEADER = vfio_user_header.at;
 
@@ -45,10 +45,7 @@ export class TwinSocket {
           server.refuse(header, 0, ERRNO.E2BIG, this.#outbox);
           return this.#outbox.take();
         },
-        onClose: (reason, errno) => {
-          const message = `the twin socket of ${options.address} ended (${reason}); open the device again`;
-          onFailure(new VfioError(errno === 0 ? 'ECONNRESET' : 'EPIPE', message));
-        },
+        onClose: (reason, errno) => onFailure(endError(`${options.address} (twin socket)`, reason, errno)),
       },
     );
     this.#outbox = new Outbox(this.#connection);
