@@ -1,8 +1,10 @@
 /**
- * A driver for edu in user space: QEMU's device, ours, or any other with the same registers. It needs a `DeviceHandle`
- * and nothing else, so it drives a device object in the same process and one behind a socket alike.
+ * A driver for edu in user space: QEMU's device, ours, or any other with the same registers. It needs a
+ * `DeviceHandle` and nothing else, so it drives a device object in the same process and one behind a socket
+ * alike.
  *
- * Everything waits for interrupts, MSI where the device has it. Operations of one unit (factorial, DMA) queue up.
+ * Everything waits for interrupts, MSI where the device has it. Operations of one unit (factorial, DMA) queue
+ * up.
  */
 import {
   PCI_COMMAND,
@@ -18,6 +20,7 @@ import {
 } from '../abi/index.ts';
 import type { DeviceHandle } from '../client/index.ts';
 import { VfioError } from '../core/index.ts';
+import { EDU_REGISTERS as REGISTERS } from '../devices/edu/registers.ts';
 import * as edu from '../devices/edu/spec.ts';
 import { IrqWaiter } from './irq-waiter.ts';
 import { setMsiEnable } from './pci-config.ts';
@@ -25,7 +28,7 @@ import { setMsiEnable } from './pci-config.ts';
 export interface EduDriverOptions {
   /** Which interrupt to use. Default 'auto': MSI if the device has it. */
   readonly interrupt?: 'auto' | 'msi' | 'intx';
-  /** Address bits that the device drives; a transfer above them is refused here. Default 28, as the device's own. */
+  /** Address bits that the device drives; a transfer above them is refused here. Default 28, as the device. */
   readonly dmaMaskBits?: number;
   /** How long an operation may take before it fails with ETIMEDOUT. Default 5000. */
   readonly timeoutMs?: number;
@@ -56,8 +59,8 @@ export class EduDriver {
   }
 
   /**
-   * Takes over the device: switches memory decode, bus mastering and its interrupt on. ENODEV if it is no edu, ENXIO if
-   * it lacks the interrupt that was asked for. The handle stays the caller's.
+   * Takes over the device: switches memory decode, bus mastering and its interrupt on. ENODEV if it is no
+   * edu, ENXIO if it lacks the interrupt that was asked for. The handle stays the caller's.
    */
   static async open(handle: DeviceHandle, options: EduDriverOptions = {}): Promise<EduDriver> {
     await checkIdentity(handle);
@@ -69,7 +72,7 @@ export class EduDriver {
 
   /** The identification register. ENODEV if its low byte is not edu's. */
   async identify(): Promise<{ major: number; minor: number }> {
-    const id = await this.handle.readRegister(BAR0, edu.EDU_REG_ID, 4);
+    const id = await this.handle.readRegister(BAR0, REGISTERS.ID.offset, 4);
     if ((id & 0xff) !== (edu.EDU_IDENTIFICATION & 0xff)) {
       throw new VfioError('ENODEV', `the identification register reads 0x${id.toString(16)}; this is no edu`);
     }
@@ -78,18 +81,18 @@ export class EduDriver {
 
   /** Writes a pattern to the liveness register; a live device gives its inverse back. */
   async isAlive(pattern: number = 0x1234_5678): Promise<boolean> {
-    await this.handle.writeRegister(BAR0, edu.EDU_REG_LIVENESS, 4, pattern >>> 0);
-    return (await this.handle.readRegister(BAR0, edu.EDU_REG_LIVENESS, 4)) === ~pattern >>> 0;
+    await this.handle.writeRegister(BAR0, REGISTERS.LIVENESS.offset, 4, pattern >>> 0);
+    return (await this.handle.readRegister(BAR0, REGISTERS.LIVENESS.offset, 4)) === ~pattern >>> 0;
   }
 
   /** n! modulo 2^32, computed by the device. `n` is an unsigned 32-bit number. */
   factorial(n: number): Promise<number> {
     const work = async (): Promise<number> => {
-      await this.handle.writeRegister(BAR0, edu.EDU_REG_STATUS, 4, edu.EDU_STATUS_IRQ_FACTORIAL);
+      await this.handle.writeRegister(BAR0, REGISTERS.STATUS.offset, 4, edu.EDU_STATUS_IRQ_FACTORIAL);
       await this.#waiter.during(edu.EDU_IRQ_FACTORIAL, `factorial(${n})`, () =>
-        this.handle.writeRegister(BAR0, edu.EDU_REG_FACTORIAL, 4, n >>> 0),
+        this.handle.writeRegister(BAR0, REGISTERS.FACTORIAL.offset, 4, n >>> 0),
       );
-      return this.handle.readRegister(BAR0, edu.EDU_REG_FACTORIAL, 4);
+      return this.handle.readRegister(BAR0, REGISTERS.FACTORIAL.offset, 4);
     };
     const result = this.#factorialTail.then(work);
     this.#factorialTail = result.catch(() => {});
@@ -97,8 +100,9 @@ export class EduDriver {
   }
 
   /**
-   * Moves `sizeBytes` at `iova` into the device's buffer. As the device has no error register, a transfer that reaches
-   * no memory resolves too; the device's side knows the reason. EINVAL if it does not fit buffer or address mask.
+   * Moves `sizeBytes` at `iova` into the device's buffer. As the device has no error register, a transfer
+   * that reaches no memory resolves too; the device's side knows the reason. EINVAL if it does not fit buffer
+   * or address mask.
    */
   dmaToDevice(iova: number, sizeBytes: number, bufferOffset: number = 0): Promise<void> {
     return this.#transfer(iova, sizeBytes, bufferOffset, 0);
@@ -109,10 +113,10 @@ export class EduDriver {
     return this.#transfer(iova, sizeBytes, bufferOffset, edu.EDU_DMA_TO_MEMORY);
   }
 
-  /** Makes the device interrupt with `bits` in its interrupt status, and waits until that interrupt was served. */
+  /** Makes the device interrupt with `bits` in its interrupt status, and waits until that was served. */
   async raise(bits: number): Promise<void> {
     await this.#waiter.during(bits, `raise(0x${bits.toString(16)})`, () =>
-      this.handle.writeRegister(BAR0, edu.EDU_REG_IRQ_RAISE, 4, bits >>> 0),
+      this.handle.writeRegister(BAR0, REGISTERS.IRQ_RAISE.offset, 4, bits >>> 0),
     );
   }
 
@@ -146,7 +150,7 @@ export class EduDriver {
     }
   }
 
-  /** The interrupt's listener: reads what happened, acknowledges it, and only then lets the line fire again. */
+  /** The interrupt's listener: reads what happened, acknowledges it, then lets the line fire again. */
   async #serve(): Promise<void> {
     try {
       const bits = await this.#acknowledge();
@@ -158,8 +162,8 @@ export class EduDriver {
   }
 
   async #acknowledge(): Promise<number> {
-    const bits = await this.handle.readRegister(BAR0, edu.EDU_REG_IRQ_STATUS, 4);
-    if (bits !== 0) await this.handle.writeRegister(BAR0, edu.EDU_REG_IRQ_ACK, 4, bits);
+    const bits = await this.handle.readRegister(BAR0, REGISTERS.IRQ_STATUS.offset, 4);
+    if (bits !== 0) await this.handle.writeRegister(BAR0, REGISTERS.IRQ_ACK.offset, 4, bits);
     return bits;
   }
 
@@ -177,10 +181,10 @@ export class EduDriver {
     const work = (): Promise<void> =>
       this.#waiter.during(edu.EDU_IRQ_DMA, `a transfer at 0x${iova.toString(16)}`, () =>
         this.handle.writeMulti([
-          { index: BAR0, offset: edu.EDU_REG_DMA_SRC, widthBytes: 8, value: source },
-          { index: BAR0, offset: edu.EDU_REG_DMA_DST, widthBytes: 8, value: target },
-          { index: BAR0, offset: edu.EDU_REG_DMA_COUNT, widthBytes: 8, value: sizeBytes },
-          { index: BAR0, offset: edu.EDU_REG_DMA_CMD, widthBytes: 8, value: command },
+          { index: BAR0, offset: REGISTERS.DMA_SRC.offset, widthBytes: 8, value: source },
+          { index: BAR0, offset: REGISTERS.DMA_DST.offset, widthBytes: 8, value: target },
+          { index: BAR0, offset: REGISTERS.DMA_COUNT.offset, widthBytes: 8, value: sizeBytes },
+          { index: BAR0, offset: REGISTERS.DMA_CMD.offset, widthBytes: 8, value: command },
         ]),
       );
     const result = this.#dmaTail.then(work);
@@ -191,10 +195,12 @@ export class EduDriver {
   #transferProblem(iova: number, sizeBytes: number, bufferOffset: number): string | null {
     const end = bufferOffset + sizeBytes;
     if (!(sizeBytes > 0 && bufferOffset >= 0 && end <= edu.EDU_DMA_BUFFER_SIZE)) {
-      return `${sizeBytes} bytes at ${bufferOffset} do not lie in edu's buffer of ${edu.EDU_DMA_BUFFER_SIZE} bytes; split the transfer`;
+      const buffer = `edu's buffer of ${edu.EDU_DMA_BUFFER_SIZE} bytes`;
+      return `${sizeBytes} bytes at ${bufferOffset} do not lie in ${buffer}; split the transfer`;
     }
     if (!(iova >= 0 && iova + sizeBytes <= this.#dmaLimit)) {
-      return `iova 0x${iova.toString(16)} is above edu's address mask; map memory below 0x${this.#dmaLimit.toString(16)}`;
+      const limit = `0x${this.#dmaLimit.toString(16)}`;
+      return `iova 0x${iova.toString(16)} is above edu's address mask; map memory below ${limit}`;
     }
     return null;
   }

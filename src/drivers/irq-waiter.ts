@@ -1,5 +1,6 @@
 /**
- * Waiting for the bits of an interrupt status register, for drivers whose interrupt says by such bits what is done.
+ * Waiting for the bits of an interrupt status register, for drivers whose interrupt says by such bits what is
+ * done.
  */
 import { VfioError } from '../core/index.ts';
 
@@ -36,7 +37,7 @@ export class IrqWaiter {
       this.#waiting.add(waiting);
       timer = setTimeout(() => reject(this.#timeout(what)), this.#timeoutMs);
     });
-    // The interrupt may come before the answer to the write that started the operation, and the other way round.
+    // The interrupt may come before the answer to the write that started the operation, or after it.
     try {
       await Promise.all([done, start()]);
     } finally {

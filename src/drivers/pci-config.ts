@@ -32,7 +32,7 @@ export async function findCapability(handle: DeviceHandle, id: number): Promise<
   return null;
 }
 
-/** Sets the enable bit of the MSI capability, if there is one; a kernel does it by itself when vectors are wired. */
+/** Sets the enable bit of the MSI capability, if there is one; kernels do it when vectors are wired. */
 export async function setMsiEnable(handle: DeviceHandle, enable: boolean): Promise<void> {
   const at = await findCapability(handle, PCI_CAP_ID_MSI);
   if (at === null) return;

@@ -1,14 +1,14 @@
 /**
  * The edu device: a factorial unit, an interrupt and a DMA engine behind the registers of registers.ts.
  *
- * Both units work after the register write that started them was answered, so a driver has to wait for them, as on
- * QEMU's edu. When that is, `schedule` decides; the device has no clock of its own.
+ * Both units work after the register write that started them was answered, so a driver has to wait for them,
+ * as on QEMU's edu. When that is, `schedule` decides; the device has no clock of its own.
  */
 import { PciDevice } from '../../bus/pci/index.ts';
 import type { Registers } from '../../bus/registers.ts';
 import { type DeviceEvents, type DmaFault, Emitter, rethrow } from '../../core/index.ts';
 import { factorial32 } from './factorial.ts';
-import { EduRegisterFile, type EduTable } from './registers.ts';
+import { EduRegisterFile, type EduTable } from './register-file.ts';
 import {
   EDU_BAR0_SIZE,
   EDU_CLASS,
@@ -27,7 +27,7 @@ export interface EduOptions {
   readonly name?: string;
   /** Address bits that the DMA engine drives, 12 to 64; higher bits of an address are cut off. Default 28. */
   readonly dmaMaskBits?: number;
-  /** Calls `work` later, once. Default: when the code that runs now has returned, the answer to the driver included. */
+  /** Calls `work` later, once. Default: after the code that runs now, the driver's answer included. */
   readonly schedule?: (work: () => void) => void;
 }
 
@@ -95,7 +95,7 @@ export class Edu extends PciDevice {
     return this.#lastFault;
   }
 
-  /** As every device's `on`, and 'fault': a transfer did not happen. The guest cannot see that; this is who can. */
+  /** As every device's `on`, and 'fault': a transfer did not happen, which the guest cannot see. */
   override on<Name extends keyof EduEvents>(
     name: Name,
     listener: (event: EduEvents[Name]) => void,

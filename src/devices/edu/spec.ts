@@ -1,8 +1,9 @@
 /**
- * The edu device as its specification gives it: ids, register offsets, bits. Shared by the device and its driver.
+ * The edu device as its specification gives it: ids, bits, sizes. Shared by the device and its driver;
+ * registers.ts is, too.
  *
- * Source of the numbers: QEMU's documentation, https://www.qemu.org/docs/master/specs/edu.html. Nothing here decides
- * anything; behaviour is in device.ts.
+ * Source of the numbers: QEMU's documentation, https://www.qemu.org/docs/master/specs/edu.html. Nothing here
+ * decides anything; behaviour is in device.ts.
  */
 
 export const EDU_VENDOR_ID = 0x1234;
@@ -15,22 +16,8 @@ export const EDU_CLASS = 0x00ff;
 /** Size of BAR0 in bytes. */
 export const EDU_BAR0_SIZE = 0x10_0000;
 
-/** Value of the identification register: major version, minor version, the letters "ed". */
+/** Value of the identification register: major version, minor version, and 0xed as in edu. */
 export const EDU_IDENTIFICATION = 0x0100_00ed;
-
-// Registers of BAR0. Below EDU_WIDE_REGISTERS only 4-byte accesses exist, from there on 4 or 8 bytes.
-export const EDU_REG_ID = 0x00;
-export const EDU_REG_LIVENESS = 0x04;
-export const EDU_REG_FACTORIAL = 0x08;
-export const EDU_REG_STATUS = 0x20;
-export const EDU_REG_IRQ_STATUS = 0x24;
-export const EDU_REG_IRQ_RAISE = 0x60;
-export const EDU_REG_IRQ_ACK = 0x64;
-export const EDU_WIDE_REGISTERS = 0x80;
-export const EDU_REG_DMA_SRC = 0x80;
-export const EDU_REG_DMA_DST = 0x88;
-export const EDU_REG_DMA_COUNT = 0x90;
-export const EDU_REG_DMA_CMD = 0x98;
 
 /** STATUS: a factorial is being computed (read only). */
 export const EDU_STATUS_COMPUTING = 0x01;

@@ -10,6 +10,7 @@ import {
 } from '../../abi/index.ts';
 import { attachPlainMemory, DeviceMemory, type PlainRegionMemory } from '../../core/index.ts';
 import { Ram, type RamOptions } from './device.ts';
+import { RAM_REGISTERS } from './registers.ts';
 import * as spec from './spec.ts';
 
 const SIZE = 0x2_0000;
@@ -66,11 +67,11 @@ describe('Ram', () => {
 
   it('says in BAR0 what it is', () => {
     const bench = new Bench({ sizeBytes: 64 * 2 ** 30 }, false);
-    expect(bench.read(0, spec.RAM_REG_ID)).toBe(0x004d_4152);
-    expect(bench.read(0, spec.RAM_REG_SIZE_LOW)).toBe(0);
-    expect(bench.read(0, spec.RAM_REG_SIZE_HIGH)).toBe(16);
-    expect(bench.read(0, spec.RAM_REG_AREAS)).toBe(1);
-    expect(bench.read(0, spec.RAM_REG_CONSENT)).toBe(1);
+    expect(bench.read(0, RAM_REGISTERS.ID.offset)).toBe(0x004d_4152);
+    expect(bench.read(0, RAM_REGISTERS.SIZE_LOW.offset)).toBe(0);
+    expect(bench.read(0, RAM_REGISTERS.SIZE_HIGH.offset)).toBe(16);
+    expect(bench.read(0, RAM_REGISTERS.AREAS.offset)).toBe(1);
+    expect(bench.read(0, RAM_REGISTERS.CONSENT.offset)).toBe(1);
     expect(bench.read(0, 0x40)).toBe(0xffff_ffff);
   });
 
@@ -102,10 +103,10 @@ describe('Ram', () => {
         ],
         scratchDma: 'allow',
       });
-      expect(bench.read(0, spec.RAM_REG_AREAS)).toBe(3);
-      expect(bench.read(0, spec.RAM_REG_CONSENT)).toBe(0x8000_0006);
+      expect(bench.read(0, RAM_REGISTERS.AREAS.offset)).toBe(3);
+      expect(bench.read(0, RAM_REGISTERS.CONSENT.offset)).toBe(0x8000_0006);
       bench.ram.region(BAR2).setConsent(2, 'deny');
-      expect(bench.read(0, spec.RAM_REG_CONSENT)).toBe(0x8000_0002);
+      expect(bench.read(0, RAM_REGISTERS.CONSENT.offset)).toBe(0x8000_0002);
       expect(bench.ram.region(BAR2).consent(0x1000, 0x1000)).toBe('allow');
       expect(bench.ram.region(BAR2).consent(0, 0x2000)).toBe('deny');
     });
