@@ -1,0 +1,78 @@
+/**
+ * What `vfio serve` tells the outside: one line an event, for people, or with --json one JSON object for
+ * programs.
+ */
+import type { Output, Style } from '../terminal.ts';
+
+export type ServeEvent =
+  /** The device can be attached to. Told once a device; nothing else comes before it. */
+  | {
+      readonly event: 'ready';
+      readonly device: string;
+      /** Path of the socket; null when served over an inherited descriptor. */
+      readonly socket: string | null;
+      /** QEMU's option that attaches the device; null without a path. */
+      readonly qemu: string | null;
+      readonly pid: number;
+    }
+  | { readonly event: 'session'; readonly device: string; readonly state: 'attached' | 'detached' }
+  /** A transfer of the device reached no memory; `reason` says why. */
+  | { readonly event: 'dma-fault'; readonly device: string; readonly iova: number; readonly reason: string }
+  /** Memory of the device went away (`suspend`), came back (`resume`), or is gone for good (`release`). */
+  | {
+      readonly event: 'suspend' | 'resume' | 'release';
+      readonly device: string;
+      readonly reason: string;
+      readonly start: number;
+      readonly length: number;
+    }
+  /** Answer to a line on stdin, with --control. */
+  | { readonly event: 'control'; readonly command: string; readonly ok: boolean; readonly message: string }
+  | { readonly event: 'log'; readonly device: string; readonly level: string; readonly message: string }
+  | { readonly event: 'stopped'; readonly device: string };
+
+/** Tells one event. */
+export type Teller = (event: ServeEvent) => void;
+
+export function jsonTeller(output: Output): Teller {
+  return (event) => output.write(`${JSON.stringify(event)}\n`);
+}
+
+export function textTeller(output: Output, style: Style): Teller {
+  return (event) => output.write(`${text(event, style)}\n`);
+}
+
+function text(event: ServeEvent, style: Style): string {
+  switch (event.event) {
+    case 'ready':
+      return readyText(event, style);
+    case 'session':
+      return `${event.device}: client ${event.state}`;
+    case 'dma-fault':
+      return `${event.device}: ${style.bad('DMA fault')} at 0x${event.iova.toString(16)}: ${event.reason}`;
+    case 'suspend':
+      return `${event.device}: memory cannot be reached: ${event.reason}`;
+    case 'resume':
+      return `${event.device}: memory can be reached again, this is over: ${event.reason}`;
+    case 'release':
+      return `${event.device}: memory is gone: ${event.reason}`;
+    case 'control':
+      return `${event.ok ? style.good('ok') : style.bad('refused')}: ${event.command}: ${event.message}`;
+    case 'log':
+      return `${event.device}: ${event.message}`;
+    case 'stopped':
+      return `${event.device}: stopped`;
+  }
+}
+
+function readyText(event: Extract<ServeEvent, { event: 'ready' }>, style: Style): string {
+  if (event.socket === null) return `${event.device}: ready on the inherited descriptor`;
+  const ready = `${style.strong(event.device)}: ready on ${event.socket}`;
+  return `${ready}\n  QEMU (10.1 or newer): ${event.qemu}`;
+}
+
+/** QEMU's option for a socket, as its own documentation writes it. */
+export function qemuOption(socketPath: string): string {
+  const device = { driver: 'vfio-user-pci', socket: { path: socketPath, type: 'unix' } };
+  return `-device '${JSON.stringify(device).replaceAll("'", "'\\''")}'`;
+}

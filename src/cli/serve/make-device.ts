@@ -1,0 +1,67 @@
+/**
+ * Makes the device that an argument of `vfio serve` names: a built-in one from the command line's options, or
+ * what a user's module exports by default.
+ */
+import { type Consent, VfioDevice } from '../../core/index.ts';
+import { Edu } from '../../devices/edu/device.ts';
+import { Ram } from '../../devices/ram/device.ts';
+import { UsageError } from '../usage-error.ts';
+import { isModulePath } from './device-argument.ts';
+import { loadModule } from './load-module.ts';
+
+/** What the command line says about devices. Can be sent to a worker. */
+export interface DeviceOptions {
+  /** ram: size of BAR2 in bytes. */
+  readonly sizeBytes?: number;
+  /** ram: whether BAR2 is a DMA target. */
+  readonly dma?: Consent;
+  /** edu: address bits of its DMA engine. */
+  readonly dmaMaskBits?: number;
+  /** Modules: `--option key=value`, handed to the class or factory as they are. */
+  readonly custom?: Readonly<Record<string, string>>;
+}
+
+const BUILT_IN: Readonly<Record<string, (name: string, options: DeviceOptions) => VfioDevice>> = {
+  edu: (name, { dmaMaskBits }) => new Edu({ name, ...(dmaMaskBits === undefined ? {} : { dmaMaskBits }) }),
+  ram: (name, { sizeBytes, dma }) =>
+    new Ram({
+      name,
+      ...(sizeBytes === undefined ? {} : { sizeBytes }),
+      ...(dma === undefined ? {} : { dma }),
+    }),
+};
+
+/** Makes `device` under `name`. UsageError when nothing can be made of it. */
+export async function makeDevice(device: string, name: string, options: DeviceOptions): Promise<VfioDevice> {
+  if (isModulePath(device)) return fromModule(device, options);
+  const make = Object.hasOwn(BUILT_IN, device) ? BUILT_IN[device] : undefined;
+  if (make === undefined) {
+    throw new UsageError(
+      `there is no device '${device}'`,
+      `There are ${Object.keys(BUILT_IN).join(' and ')}; a module is a path, ./${device}.ts for example.`,
+    );
+  }
+  try {
+    return make(name, options);
+  } catch (error) {
+    throw new UsageError(`${device} cannot be made so: ${(error as Error).message}`, 'Change its options.');
+  }
+}
+
+async function fromModule(path: string, options: DeviceOptions): Promise<VfioDevice> {
+  const made: unknown = await instance((await loadModule(path))['default'], options.custom ?? {});
+  if (made instanceof VfioDevice) return made;
+  throw new UsageError(
+    `the default export of ${path} is no device of this package`,
+    'Export a class that extends PciDevice, an instance of one, or a function that returns one; ' +
+      'if it does, there are two copies of vfio: install it once.',
+  );
+}
+
+/** A device class, a function that makes a device, or a device: whatever it is, the device. */
+function instance(exported: unknown, options: Readonly<Record<string, string>>): unknown {
+  if (typeof exported !== 'function') return exported;
+  const isClass = /^class\b/.test(Function.prototype.toString.call(exported));
+  if (isClass) return Reflect.construct(exported, [options]);
+  return (exported as (options: unknown) => unknown)(options);
+}

@@ -1,0 +1,130 @@
+/**
+ * Serves devices until the process is told to stop: makes each, puts it on its socket, and tells what
+ * happens.
+ */
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import type { VfioDevice } from '../../core/index.ts';
+import { type Logger, type ServerOptions, serveInWorker, VfioUserServer } from '../../server/index.ts';
+import { control, type Devices } from './control.ts';
+import type { DeviceArgument } from './device-argument.ts';
+import { qemuOption, type Teller } from './events.ts';
+import { type DeviceOptions, makeDevice } from './make-device.ts';
+import { observeDevice } from './observe.ts';
+import type { WorkerDeviceOptions } from './worker-device.ts';
+
+export interface ServeOptions {
+  readonly devices: readonly DeviceArgument[];
+  /** Descriptor to serve the one device over, instead of a socket path. */
+  readonly fd: number | null;
+  readonly deviceOptions: DeviceOptions;
+  readonly busyPollUs: number;
+  readonly worker: boolean;
+  readonly json: boolean;
+  /** Control lines are read from here; null: none. */
+  readonly controlInput: Readable | null;
+  readonly tell: Teller;
+}
+
+/** One device being served, wherever it runs. */
+interface Served {
+  readonly name: string;
+  close(): Promise<void>;
+}
+
+const STOP_SIGNALS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT'];
+
+/** Serves until SIGTERM, SIGINT, or the end of the control input; resolves when everything is closed. */
+export async function serve(options: ServeOptions): Promise<void> {
+  const devices = new Map<string, VfioDevice>();
+  const served: Served[] = [];
+  const stop = stopRequest(options.controlInput);
+  try {
+    for (const argument of options.devices) {
+      const one = options.worker
+        ? await serveInThread(argument, options)
+        : await serveHere(argument, options, devices);
+      served.push(one);
+      tellReady(argument, options.tell);
+    }
+    if (options.controlInput !== null) readControl(options.controlInput, devices, options.tell);
+    await stop;
+  } finally {
+    for (const one of served.reverse()) {
+      await one.close();
+      options.tell({ event: 'stopped', device: one.name });
+    }
+  }
+}
+
+async function serveHere(
+  argument: DeviceArgument,
+  options: ServeOptions,
+  devices: Map<string, VfioDevice>,
+): Promise<Served> {
+  const { tell } = options;
+  const { name } = argument;
+  const device = await makeDevice(argument.device, name, options.deviceOptions);
+  const server = new VfioUserServer(device, { ...serverOptions(argument, options), log: logger(name, tell) });
+  server.on('session', () => tell({ event: 'session', device: name, state: 'attached' }));
+  server.on('close', () => tell({ event: 'session', device: name, state: 'detached' }));
+  await server.listen();
+  observeDevice(name, device, tell);
+  devices.set(name, device);
+  const close = async (): Promise<void> => {
+    await server.close();
+    device.release();
+  };
+  return { name, close };
+}
+
+async function serveInThread(argument: DeviceArgument, options: ServeOptions): Promise<Served> {
+  const { tell, json } = options;
+  const { device, name } = argument;
+  const deviceOptions: WorkerDeviceOptions = { device, name, options: options.deviceOptions, json };
+  const server = await serveInWorker(new URL('./worker-device.js', import.meta.url), {
+    ...serverOptions(argument, options),
+    deviceOptions,
+    log: logger(name, tell),
+  });
+  server.on('session', () => tell({ event: 'session', device: name, state: 'attached' }));
+  server.on('close', () => tell({ event: 'session', device: name, state: 'detached' }));
+  return { name, close: () => server.close() };
+}
+
+function serverOptions(argument: DeviceArgument, { fd, busyPollUs }: ServeOptions): ServerOptions {
+  return argument.socketPath === null
+    ? { fd: fd!, busyPollUs }
+    : { socketPath: argument.socketPath, busyPollUs };
+}
+
+/** Sessions coming and going are events of their own; what is left to say is what went wrong. */
+function logger(name: string, tell: Teller): Logger {
+  return (level, message) => {
+    if (level === 'warn' || level === 'error') tell({ event: 'log', device: name, level, message });
+  };
+}
+
+function tellReady({ name, socketPath }: DeviceArgument, tell: Teller): void {
+  const qemu = socketPath === null ? null : qemuOption(socketPath);
+  tell({ event: 'ready', device: name, socket: socketPath, qemu, pid: process.pid });
+}
+
+/** Control lines run one after the other, in the order in which they came. */
+function readControl(input: Readable, devices: Devices, tell: Teller): void {
+  let before: Promise<void> = Promise.resolve();
+  createInterface({ input }).on('line', (line) => {
+    before = before.then(async () => {
+      const answer = await control(devices, line);
+      tell({ event: 'control', command: line, ...answer });
+    });
+  });
+}
+
+/** Resolves when the process is told to stop, or when whoever controls it is gone. */
+function stopRequest(controlInput: Readable | null): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of STOP_SIGNALS) process.once(signal, () => resolve());
+    controlInput?.once('close', resolve);
+  });
+}
