@@ -1,8 +1,8 @@
 /**
  * Names of vendors, devices and classes from the system's pci.ids, the file that lspci uses.
  *
- * The file belongs to the system (Debian: package pci.ids) and is not part of this package; without it everything works
- * and ids are shown as numbers.
+ * The file belongs to the system (Debian: package pci.ids) and is not part of this package; without it
+ * everything works and ids are shown as numbers.
  */
 import { readFileSync } from 'node:fs';
 
@@ -12,11 +12,11 @@ const PCI_IDS_PATHS: readonly string[] = ['/usr/share/misc/pci.ids', '/usr/share
 export interface PciNames {
   vendor(vendorId: number): string | null;
   device(vendorId: number, deviceId: number): string | null;
-  /** `classCode`: base class in the high byte, subclass in the low byte. Falls back to the base class's name. */
+  /** `classCode`: base class in the high byte, subclass in the low. Falls back to the base class's name. */
   className(classCode: number): string | null;
 }
 
-/** Names from the text of a pci.ids file. Only looked-up blocks are parsed: the file has some 40,000 lines. */
+/** Names from the text of a pci.ids file. It has some 40,000 lines, so only what is asked for is parsed. */
 export function parsePciIds(text: string): PciNames {
   const lines = `\n${text}`;
   const vendorBlock = (vendorId: number) => block(lines, hexId(vendorId, 4));
