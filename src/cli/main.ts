@@ -1,0 +1,61 @@
+#!/usr/bin/env node
+/**
+ * The command `vfio`. Each subcommand has its own file; here they are put together, and what went wrong
+ * becomes a message that names cause and next step, and an exit code.
+ */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { VfioError } from '../core/index.ts';
+import { demoCommand } from './demo.ts';
+import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from './exit-codes.ts';
+import { inspectCommand } from './inspect.ts';
+import { serveCommand } from './serve.ts';
+import { UsageError } from './usage-error.ts';
+
+const EXAMPLES = `
+Examples:
+  vfio demo
+  vfio serve edu --socket-path=/tmp/edu.sock
+  vfio inspect /tmp/edu.sock
+  vfio help serve
+
+Exit codes: 0 ok, 1 a finding or a failure, 2 wrong command line`;
+
+function program(): Command {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string;
+  };
+  const command = new Command('vfio')
+    .description('VFIO in user space: serve PCI devices, look at them, and see the rules of their memory')
+    .version(version)
+    .showHelpAfterError('(add --help for what there is)')
+    .addHelpText('after', EXAMPLES);
+  for (const subcommand of [serveCommand(), inspectCommand(), demoCommand()]) {
+    subcommand.copyInheritedSettings(command).exitOverride();
+    command.addCommand(subcommand);
+  }
+  return command.exitOverride();
+}
+
+/** What to print and how to exit after `error`. Errors that nobody foresaw keep their stack. */
+function explain(error: unknown): { readonly message: string; readonly code: number } {
+  if (error instanceof CommanderError) {
+    // Commander has printed it already; help and version are no mistakes.
+    return { message: '', code: error.exitCode === 0 ? EXIT_OK : EXIT_USAGE };
+  }
+  if (error instanceof UsageError) {
+    return { message: `vfio: ${error.message}. ${error.nextStep}\n`, code: EXIT_USAGE };
+  }
+  if (error instanceof VfioError)
+    return { message: `vfio: ${error.code}: ${error.message}\n`, code: EXIT_FAILURE };
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { message: `vfio: ${text}\n`, code: EXIT_FAILURE };
+}
+
+try {
+  await program().parseAsync();
+} catch (error) {
+  const { message, code } = explain(error);
+  process.stderr.write(message);
+  process.exitCode = code;
+}
