@@ -121,6 +121,23 @@ describe('IntervalMap', () => {
     expect(comb(FANOUT * 20).nodes.used).toBe(20 + 1);
   });
 
+  it('looks to the left of every place where a range was removed', () => {
+    // Three levels. Where the removed range was the first of its leaf, or of a whole subtree, a search for its start must
+    // now go to the neighbour at the left, because that is where a range that spans the place is.
+    const count = FANOUT * FANOUT * 2;
+    const map = comb(count);
+    for (let i = 1; i < count; i++) {
+      const start = i * 2 * PAGE;
+      if (map.remove(start) !== i || !map.insert(start - PAGE, 2 * PAGE, -i))
+        throw new Error(`replacing ${i} failed`);
+      if (map.find(start) !== -i || map.insert(start, PAGE, i))
+        throw new Error(`the range over ${i} is not seen`);
+      if (map.remove(start - PAGE) !== -i || !map.insert(start, PAGE, i))
+        throw new Error(`restoring ${i} failed`);
+    }
+    expect(map.size).toBe(count);
+  });
+
   it('gives everything back when it is cleared', () => {
     const map = comb(5000);
     map.clear();

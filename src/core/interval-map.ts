@@ -67,10 +67,6 @@ export class IntervalMap<T> {
     if (follows && nodes.ends[slot]! > start) return false;
     const at = (slot & FANOUT_MASK) + (follows ? 1 : 0);
     if (this.#startFrom(leaf, at) < end) return false;
-    if (at === 0) {
-      // A new smallest start can only land in the leftmost leaf: every level above takes it over.
-      for (let level = 1; level < this.#height; level++) nodes.starts[this.#path[level]!] = start;
-    }
     this.#insertAt(leaf, at, start, end, value);
     this.#size++;
     return true;
@@ -268,7 +264,10 @@ export class IntervalMap<T> {
     else if (wanted < this.#hintScale) this.#hintScale /= 2;
   }
 
-  /** The first start of the leaf that the path leads to has changed: so has that of each node it is the first in. */
+  /**
+   * The first start of the leaf that the path leads to has changed: so has that of each node it is the first in. (A new
+   * smallest start needs no renaming: no search ever looks at the first start of a node at the left edge.)
+   */
   #renameFirst(start: number): void {
     for (let level = 1; level < this.#height; level++) {
       const slot = this.#path[level]!;
