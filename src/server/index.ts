@@ -3,12 +3,12 @@ export type { IoEventfd, IoEventfdDevice } from './io-fds.ts';
 export { EventfdTrigger } from './irqs.ts';
 export { type Logger, type LogLevel, silent } from './logger.ts';
 export { type PeerMemory, PeerRegistry } from './peers.ts';
+export type { SessionReport } from './report.ts';
 export { type ServerEvents, type ServerOptions, VfioUserServer } from './server.ts';
 export type { Session } from './session.ts';
 export type {
   DroppedEvent,
   HandlerErrorEvent,
   ProtocolErrorEvent,
-  SessionInfo,
 } from './session-context.ts';
 export { serveInWorker, type WorkerOptions, WorkerServer } from './worker.ts';

@@ -6,6 +6,9 @@
 /** Below this a transfer is little more than headers; a client that announces less is refused. */
 export const MIN_TRANSFER_BYTES = 64;
 
+/** Above this a size is no mistake of a client but another protocol: twice the largest transfer that QEMU knows. */
+export const ABSURD_MESSAGE_BYTES: number = 128 << 20;
+
 /** What one SCM_RIGHTS message can carry in Linux. */
 export const KERNEL_MESSAGE_FDS = 253;
 
@@ -35,6 +38,8 @@ export const MAX_QUEUED_BYTES: number = 16 << 20;
 /** Well below the usual limit of 1024 fds for a process. */
 export const MAX_QUEUED_FDS = 256;
 
+/** How long a client that comes while there is one waits for the other's end: a reconnect may overtake it. */
+export const ARRIVAL_GRACE_MS = 20;
 /** Clients being turned away at the same time; one more is closed without a word. */
 export const MAX_REFUSALS = 8;
 /** How long a client that is turned away may take to say VERSION. */

@@ -16,12 +16,12 @@ import { REFUSAL_MESSAGE_BYTES, REFUSAL_TIMEOUT_MS } from './limits.ts';
 /** One client on its way out. */
 export class Refusal implements ConnectionHandler {
   readonly #connection: Connection;
-  readonly #onDone: (refusal: Refusal) => void;
+  readonly #onDone: () => void;
   readonly #timer: NodeJS.Timeout;
   #done = false;
 
   /** Takes over the connected socket `fd`. */
-  constructor(fd: number, sys: SysLayer, onDone: (refusal: Refusal) => void) {
+  constructor(fd: number, sys: SysLayer, onDone: () => void) {
     this.#onDone = onDone;
     this.#connection = sys.connection(
       fd,
@@ -50,7 +50,7 @@ export class Refusal implements ConnectionHandler {
     this.#done = true;
     clearTimeout(this.#timer);
     this.#connection.close();
-    this.#onDone(this);
+    this.#onDone();
   }
 
   #answer(header: DataView): void {

@@ -15,6 +15,7 @@ import { attachMemory, ClientFiles, RegionRegistry } from '../memory/index.ts';
 import { openSys } from '../sys/index.ts';
 import type { SysLayer, Watcher } from '../sys/sys-layer.ts';
 import {
+  ARRIVAL_GRACE_MS,
   CLOSE_TIMEOUT_MS,
   DEFAULT_REQUEST_TIMEOUT_MS,
   KERNEL_MESSAGE_FDS,
@@ -89,6 +90,8 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
   readonly #log: Logger;
   readonly #context: SessionContext;
   readonly #refusals: Set<Refusal> = new Set();
+  /** Clients that came while there is one, by fd: a client that comes back may be faster than the end of its old session. */
+  readonly #arrivals: Map<number, NodeJS.Timeout> = new Map();
   #detachMemory: (() => void) | null = null;
   #listenFd = -1;
   #watcher: Watcher | null = null;
@@ -156,6 +159,7 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#stopListening();
+    for (const fd of [...this.#arrivals.keys()]) this.#sys.close(this.#leaveArrivals(fd));
     for (const refusal of [...this.#refusals]) refusal.close();
     this.#session?.end('the server was closed', 0);
     await this.#deviceDone();
@@ -196,6 +200,8 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
     const why = errno === 0 ? reason : `${reason} (${errnoName(errno)})`;
     this.#log(errno === 0 ? 'info' : 'warn', `${this.device.name}: session ended: ${why}`);
     this.emit('close', reason, errno);
+    const next = this.#arrivals.keys().next();
+    if (!next.done && this.#state === 'listening') this.#begin(this.#leaveArrivals(next.value));
   }
 
   /** Waits until the device is done with its last command, but not for ever: its memory goes next. */
@@ -232,7 +238,7 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
     }
     if (fd < 0) return;
     if (this.#session === null) this.#begin(fd);
-    else this.#refuse(fd);
+    else this.#arrive(fd);
   }
 
   /** The fd that we were given is no listener but the client's connection itself. */
@@ -263,11 +269,28 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
     }
   }
 
-  #refuse(fd: number): void {
-    const reason = `${this.device.name} has a client already`;
-    if (this.#refusals.size < MAX_REFUSALS) {
-      this.#refusals.add(new Refusal(fd, this.#sys, (refusal) => this.#refusals.delete(refusal)));
-    } else this.#sys.close(fd);
+  /** There is a client already: either it is about to be gone, or the new one is refused. */
+  #arrive(fd: number): void {
+    if (this.#arrivals.size + this.#refusals.size >= MAX_REFUSALS) {
+      this.#sys.close(fd);
+      this.#tellRefused('too many clients at once');
+      return;
+    }
+    const timer = setTimeout(() => {
+      const refusal = new Refusal(this.#leaveArrivals(fd), this.#sys, () => this.#refusals.delete(refusal));
+      this.#refusals.add(refusal);
+      this.#tellRefused(`${this.device.name} has a client already`);
+    }, ARRIVAL_GRACE_MS);
+    this.#arrivals.set(fd, timer);
+  }
+
+  #leaveArrivals(fd: number): number {
+    clearTimeout(this.#arrivals.get(fd));
+    this.#arrivals.delete(fd);
+    return fd;
+  }
+
+  #tellRefused(reason: string): void {
     this.#log('warn', `client refused: ${reason}`);
     this.emit('refused', reason);
   }

@@ -2,7 +2,7 @@
  * What a session shares with the server that made it: the device, the operating system, the limits, and where to
  * tell what happens.
  */
-import type { Container, ContainerOptions, VfioDevice } from '../core/index.ts';
+import type { ContainerOptions, VfioDevice } from '../core/index.ts';
 import type { ClientFiles, RegionRegistry } from '../memory/index.ts';
 import type { SysLayer } from '../sys/sys-layer.ts';
 import type { Logger } from './logger.ts';
@@ -58,17 +58,4 @@ export interface SessionContext {
   readonly negotiationTimeoutMs: number;
   readonly busyPollUs: number;
   readonly observer: SessionObserver;
-}
-
-/** What a session tells about itself. */
-export interface SessionInfo {
-  /** Process at the other end (SO_PEERCRED); null if unknown. */
-  readonly peerPid: number | null;
-  /** null before VERSION. */
-  readonly container: Container | null;
-  /** Commands handled, refused ones included. */
-  readonly commands: number;
-  readonly protocolErrors: number;
-  readonly handlerErrors: number;
-  readonly droppedWrites: number;
 }

@@ -9,7 +9,6 @@
  */
 import {
   ERRNO,
-  errnoName,
   VFIO_USER_FLAG_NO_REPLY,
   VFIO_USER_FLAG_TYPE_COMMAND,
   VFIO_USER_FLAG_TYPE_MASK,
@@ -26,13 +25,19 @@ import { type AccessResult, type Container, type MaybePromise, VfioError } from 
 import type { Connection, ConnectionHandler, ConnectionOptions } from '../sys/sys-layer.ts';
 import { Attachment } from './attachment.ts';
 import { CommandQueue } from './command-queue.ts';
-import { MAX_LOGGED_ERRORS, MAX_VERSION_JSON_BYTES, REPLY_BATCH_BYTES, SEND_QUEUE_BYTES } from './limits.ts';
+import {
+  ABSURD_MESSAGE_BYTES,
+  MAX_VERSION_JSON_BYTES,
+  REPLY_BATCH_BYTES,
+  SEND_QUEUE_BYTES,
+} from './limits.ts';
 import { Message, NO_FDS } from './message.ts';
 import { encodeVersion, type Negotiated, negotiate, parseVersion } from './negotiate.ts';
 import { Outbox } from './outbox.ts';
 import { RegionAccess } from './region-access.ts';
 import { MessageMemory } from './remote-memory.ts';
-import type { SessionContext, SessionInfo } from './session-context.ts';
+import { SessionReport } from './report.ts';
+import type { SessionContext } from './session-context.ts';
 import { TwinSocket } from './twin-socket.ts';
 
 /** Header and access structure of a region access. */
@@ -41,12 +46,13 @@ const ACCESS_HEADER_BYTES = 32;
 const MAX_ERRNO = 4095;
 
 /** One client, one device. */
-export class Session implements ConnectionHandler, SessionInfo {
+export class Session implements ConnectionHandler {
+  /** Process at the other end (SO_PEERCRED); null if unknown. */
   readonly peerPid: number | null;
+  /** What went wrong so far. */
+  readonly report: SessionReport;
+  /** Commands handled, refused ones included. */
   commands = 0;
-  protocolErrors = 0;
-  handlerErrors = 0;
-  droppedWrites = 0;
 
   readonly #context: SessionContext;
   readonly #connection: Connection;
@@ -72,6 +78,7 @@ export class Session implements ConnectionHandler, SessionInfo {
   constructor(fd: number, context: SessionContext, peerPid: number | null, after: Promise<void> | null) {
     const { device, sys, limits } = context;
     this.#context = context;
+    this.report = new SessionReport(device.name, context.log, context.observer);
     this.peerPid = peerPid;
     this.#connection = sys.connection(fd, connectionOptions(context), this);
     this.#received = this.#connection.received;
@@ -83,7 +90,7 @@ export class Session implements ConnectionHandler, SessionInfo {
       device,
       this.#outbox,
       limits.maxTransferBytes,
-      (regionIndex, offset, count, errno) => this.#dropped(regionIndex, offset, count, errno),
+      (regionIndex, offset, count, errno) => this.report.dropped(regionIndex, offset, count, errno),
     );
     this.#negotiationTimer = setTimeout(() => {
       this.end(`no VERSION for ${context.negotiationTimeoutMs} ms`, ERRNO.ETIMEDOUT);
@@ -110,7 +117,7 @@ export class Session implements ConnectionHandler, SessionInfo {
     const errors: unknown[] = [];
     this.#attachment?.close(errors);
     this.#attachment = null;
-    for (const error of errors) this.#handlerFailed('the end of the session', error);
+    for (const error of errors) this.report.handlerFailed('the end of the session', error);
     this.#context.observer.ended(reason, errno, this.#busy);
   }
 
@@ -121,6 +128,11 @@ export class Session implements ConnectionHandler, SessionInfo {
   }
 
   onOversized(header: DataView): number {
+    const sizeBytes = header.getUint32(4, true);
+    if (sizeBytes > ABSURD_MESSAGE_BYTES) {
+      this.end(`a message claims ${sizeBytes} bytes; this is not vfio-user`, ERRNO.EPROTO);
+      return 0;
+    }
     this.#outbox.beginBatch();
     const type = header.getUint32(8, true) & VFIO_USER_FLAG_TYPE_MASK;
     if (this.#attachment !== null && this.#twin === null && type === VFIO_USER_FLAG_TYPE_REPLY) {
@@ -208,7 +220,9 @@ export class Session implements ConnectionHandler, SessionInfo {
   #reply(at: number): void {
     const view = this.#received;
     if (this.#attachment === null || this.#twin !== null) {
-      this.#complain(`a reply with id ${view.getUint16(at, true)} on a socket without our commands: dropped`);
+      this.report.complain(
+        `a reply with id ${view.getUint16(at, true)} on a socket without our commands: dropped`,
+      );
       return;
     }
     this.#attachment.remote.onReply(view, this.#receivedBytes, at, view.getUint32(at + 4, true));
@@ -265,7 +279,7 @@ export class Session implements ConnectionHandler, SessionInfo {
     const remote = new MessageMemory(this.#twin?.outbox ?? this.#outbox, {
       maxTransferBytes: Math.min(negotiated.clientTransferBytes, context.limits.maxTransferBytes),
       timeoutMs: context.requestTimeoutMs,
-      complain: (text) => this.#complain(text),
+      complain: (text) => this.report.complain(text),
     });
     this.#attachment = new Attachment(context, negotiated, this.#access, remote, this.peerPid);
     clearTimeout(this.#negotiationTimer);
@@ -324,9 +338,9 @@ export class Session implements ConnectionHandler, SessionInfo {
     const { command } = this.#message;
     let answered = errno;
     if (!(Number.isInteger(errno) && errno > 0 && errno <= MAX_ERRNO)) {
-      this.#handlerFailed(vfioUserCommandName(command), new TypeError(`${errno} is no errno`));
+      this.report.handlerFailed(vfioUserCommandName(command), new TypeError(`${errno} is no errno`));
       answered = ERRNO.EIO;
-    } else if (errno === ERRNO.EINVAL || !isAccess(command)) this.#protocolError(command, errno, text);
+    } else if (errno === ERRNO.EINVAL || !isAccess(command)) this.report.refused(command, errno, text);
     this.#message.fail(answered);
     if (this.#attachment === null) this.end(`${vfioUserCommandName(command)} refused: ${text}`, answered);
   }
@@ -338,46 +352,9 @@ export class Session implements ConnectionHandler, SessionInfo {
       this.#refuse(error.errno, error.message);
       return;
     }
-    this.#handlerFailed(vfioUserCommandName(this.#message.command), error);
+    this.report.handlerFailed(vfioUserCommandName(this.#message.command), error);
     this.#message.fail(ERRNO.EIO);
     if (this.#attachment === null) this.end('VERSION failed', ERRNO.EIO);
-  }
-
-  #protocolError(command: number, errno: number, text: string): void {
-    this.protocolErrors += 1;
-    this.#log(
-      `${vfioUserCommandName(command)} refused with ${errnoName(errno)}: ${text}`,
-      this.protocolErrors,
-    );
-    this.#context.observer.protocolError({ command, errno, text });
-  }
-
-  #complain(text: string): void {
-    this.protocolErrors += 1;
-    this.#log(text, this.protocolErrors);
-    this.#context.observer.protocolError({ command: 0, errno: ERRNO.EPROTO, text });
-  }
-
-  #handlerFailed(during: string, error: unknown): void {
-    this.handlerErrors += 1;
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    if (this.handlerErrors <= MAX_LOGGED_ERRORS) {
-      this.#context.log('error', `${this.#context.device.name}: threw during ${during}: ${text}`);
-    }
-    this.#context.observer.handlerError({ during, error });
-  }
-
-  #dropped(regionIndex: number, offset: number, count: number, errno: number): void {
-    this.droppedWrites += 1;
-    const what = `posted write of ${count} bytes at ${offset} of region ${regionIndex} dropped`;
-    this.#log(`${what} (${errnoName(errno)})`, this.droppedWrites);
-    this.#context.observer.dropped({ regionIndex, offset, count, errno });
-  }
-
-  #log(text: string, occurrence: number): void {
-    if (occurrence > MAX_LOGGED_ERRORS) return;
-    const last = occurrence === MAX_LOGGED_ERRORS ? ' (no more of these are logged)' : '';
-    this.#context.log('warn', `${this.#context.device.name}: ${text}${last}`);
   }
 }
 

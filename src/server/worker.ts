@@ -104,12 +104,17 @@ function failure(code: VfioError['code'] | null, message: string): Error {
   return code === null ? new Error(message) : new VfioError(code, message);
 }
 
-/** TypeScript, ours or the device's, needs tsx where Node cannot run it by itself. */
+/** TypeScript, ours or the device's, needs tsx where Node cannot run it by itself; in a worker it must be asked in code. */
 function startWorker(start: WorkerStart): Worker {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const entry = new URL(`./worker-main.${extension}`, import.meta.url);
   const typescript = extension === 'ts' || /\.[mc]?tsx?$/.test(start.module);
   const native = (process.features as { typescript?: unknown }).typescript;
-  const execArgv = typescript && !native ? [...process.execArgv, '--import', 'tsx'] : process.execArgv;
-  return new Worker(entry, { workerData: start, execArgv });
+  if (!typescript || native) return new Worker(entry, { workerData: start });
+  const tsx = import.meta.resolve('tsx/esm/api');
+  const code = `import(${JSON.stringify(tsx)}).then(({ register }) => {
+    register();
+    return import(${JSON.stringify(entry.href)});
+  })`;
+  return new Worker(code, { eval: true, workerData: start });
 }
