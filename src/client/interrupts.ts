@@ -22,9 +22,15 @@ export interface InterruptPort<Wire> {
   close(wire: Wire): void;
 }
 
+interface Entry {
+  readonly call: InterruptListener;
+}
+
 interface Vector<Wire> {
   readonly wire: Wire;
-  readonly listeners: Set<{ readonly call: InterruptListener }>;
+  readonly listeners: Set<Entry>;
+  /** Signalled while nobody listened: right after wiring, when the device had something waiting. */
+  missed: number;
 }
 
 interface Index<Wire> {
@@ -52,6 +58,7 @@ export class Interrupts<Wire> {
       }
       const entry = { call: listener };
       wired.listeners.add(entry);
+      tellMissed(wired, entry);
       return () => this.#inTurn(index, () => this.#off(index, vector, table, wired, entry));
     });
   }
@@ -105,11 +112,12 @@ export class Interrupts<Wire> {
   }
 
   #open(): Vector<Wire> {
-    const listeners: Vector<Wire>['listeners'] = new Set();
     const wire = this.#port.open((count) => {
-      for (const listener of [...listeners]) listener.call(count);
+      if (vector.listeners.size === 0) vector.missed += count;
+      for (const listener of [...vector.listeners]) listener.call(count);
     });
-    return { wire, listeners };
+    const vector: Vector<Wire> = { wire, listeners: new Set(), missed: 0 };
+    return vector;
   }
 
   async #off(
@@ -117,7 +125,7 @@ export class Interrupts<Wire> {
     vector: number,
     table: Index<Wire>,
     wired: Vector<Wire>,
-    entry: { readonly call: InterruptListener },
+    entry: Entry,
   ): Promise<void> {
     if (!wired.listeners.delete(entry) || this.#closed) return;
     const used = [...table.vectors.values()].some(({ listeners }) => listeners.size > 0);
@@ -140,4 +148,14 @@ export class Interrupts<Wire> {
       this.#port.close(wired.wire);
     }
   }
+}
+
+/** Gives a first listener what was signalled before it was there, in the same way as later signals: not at once. */
+function tellMissed(vector: Vector<unknown>, entry: Entry): void {
+  const { missed } = vector;
+  vector.missed = 0;
+  if (missed === 0) return;
+  queueMicrotask(() => {
+    if (vector.listeners.has(entry)) entry.call(missed);
+  });
 }
