@@ -4,6 +4,9 @@
  * Inside one process (st_dev, st_ino) leads from an fd to the region and its policy. A server in another process that is
  * handed the same fd for DMA knows neither; the file name is what every holder of an fd can read, and nobody can change
  * afterwards. So the rule of consent (R3) also holds between processes, and /proc/PID/maps says which region is mapped.
+ *
+ * The limit: the name says what was allowed when the fd was first given away. A driver that withdraws consent later cuts
+ * off the IOMMUs of its own process at once, those of another process only by suspending the region.
  */
 import type { Consent } from '../core/index.ts';
 

@@ -8,9 +8,10 @@
  * the clients to nothing. A touch of theirs is SIGBUS then. Resume brings the pages back into the same inode, so
  * mappings that were made before fault in again (R7) and find what was there (R8).
  *
- * Cost: a region that nobody outside ever received only changes a flag; otherwise both ways copy what is populated (not
- * the region's size) in the caller's thread, at about 2 GB/s on 4 KiB pages: 0.3 ms for 1 MiB, 8 ms for 16 MiB. Stores
- * that another process makes while suspend runs may be lost one by one, as posted writes to a device that goes away.
+ * Cost: a region that nobody outside ever received only changes a flag. Otherwise both ways copy what is populated (not
+ * the region's size) in the caller's thread: some 40 us, and about 1 ms for each populated MiB, most of it the kernel's
+ * work on 4 KiB pages. A device with hundreds of MiB that its guest fills and suspends belongs in a worker. Stores that
+ * another process makes while suspend runs may be lost one by one, as posted writes to a device that goes away.
  */
 import { indexToOffset, type RegionMemory, VfioError } from '../core/index.ts';
 import type { FileIdentity, Mapping, SysLayer } from '../sys/sys-layer.ts';
