@@ -8,9 +8,9 @@
 import { ERRNO } from '../abi/errno.ts';
 import { sysError } from './sys-error.ts';
 
-export const PAGE_BYTES = 4096;
+export const PAGE_BYTES: number = 4096;
 /** Largest window, and how a file is cut into extents. */
-export const EXTENT_BYTES = 2 ** 30;
+export const EXTENT_BYTES: number = 2 ** 30;
 
 export const F_SEAL_SEAL = 0x1;
 export const F_SEAL_SHRINK = 0x2;

@@ -264,6 +264,9 @@ const PRELUDE = `
     connection.send(16, fds);
   }`;
 
+/** The TypeScript loader closes fds of its own a moment after it started us: tests that count wait for that. */
+const SETTLED = 'await new Promise((resolve) => setTimeout(resolve, 150));';
+
 describe('the process', () => {
   test('lives as long as a connection is open and referenced', async () => {
     const result = await runChild(`${PRELUDE}
@@ -300,6 +303,7 @@ describe('the process', () => {
   test('that catches uncaught exceptions goes on: fds closed, later messages delivered', async () => {
     const result = await runChild(`${PRELUDE}
       import { readdirSync } from 'node:fs';
+      ${SETTLED}
       process.on('uncaughtException', (error) => calls.push(error.message));
       const file = sys.memfdCreate('x');
       let count = 0;
@@ -325,6 +329,7 @@ describe('the process', () => {
     const result = await runChild(
       `${PRELUDE}
       import { openSync, closeSync, readdirSync } from 'node:fs';
+      ${SETTLED}
       const left = open(a, () => 0), right = open(b, () => { calls.push('message'); return 0; });
       const files = [];
       try { for (;;) files.push(openSync('/dev/null')); } catch (error) { calls.push(error.code); }
@@ -345,6 +350,7 @@ describe('the process', () => {
     const result = await runChild(
       `${PRELUDE}
       import { openSync, mkdtempSync } from 'node:fs';
+      ${SETTLED}
       const path = mkdtempSync('/tmp/vfio-full-') + '/s';
       const listener = sys.listen(path, 8);
       let told = 0;
