@@ -6,10 +6,8 @@ import { ERRNO } from '../abi/index.ts';
 import { type AccessResult, type VfioDevice, VfioError } from '../core/index.ts';
 import type { RegisterWrite } from './device-handle.ts';
 import { PENDING_LIMIT } from './limits.ts';
-import { readValue, writeValue } from './region-access.ts';
+import { type RegisterWidth, readValue, writeValue } from './register-value.ts';
 import { errnoError } from './reply-error.ts';
-
-type Width = 1 | 2 | 4 | 8;
 
 export class InProcessAccess {
   readonly #device: VfioDevice;
@@ -26,7 +24,7 @@ export class InProcessAccess {
     this.#error = error;
   }
 
-  async readRegister(index: number, offset: number, widthBytes: Width): Promise<number | bigint> {
+  async readRegister(index: number, offset: number, widthBytes: RegisterWidth): Promise<number | bigint> {
     const view = this.#spare.pop() ?? new DataView(new ArrayBuffer(8));
     try {
       await this.#access(index, offset, widthBytes, view, false);
@@ -39,7 +37,7 @@ export class InProcessAccess {
   async writeRegister(
     index: number,
     offset: number,
-    widthBytes: Width,
+    widthBytes: RegisterWidth,
     value: number | bigint,
   ): Promise<void> {
     const view = this.#spare.pop() ?? new DataView(new ArrayBuffer(8));

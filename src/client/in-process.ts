@@ -40,7 +40,7 @@ import { InProcessIrqs } from './in-process-irqs.ts';
 import { attachForLife, InProcessRegions } from './in-process-regions.ts';
 import type { OpenOptions } from './options.ts';
 import type { PeerPlace, PeerSource } from './peer-memory.ts';
-import { writeValue } from './region-access.ts';
+import { writeValue } from './register-value.ts';
 
 /** As a server reports them; an mdev says nothing of its own. */
 const KIND_FLAGS: Readonly<Record<DeviceKind, number>> = {

@@ -17,6 +17,7 @@ import type { Channel } from './channel.ts';
 import type { RegisterWrite } from './device-handle.ts';
 import { TRANSFERS_IN_FLIGHT, WRITE_MULTI_MAX, WRITES_IN_FLIGHT } from './limits.ts';
 import type { Pending } from './pending.ts';
+import { type RegisterWidth, readValue, writeValue } from './register-value.ts';
 import { protocolError } from './reply-error.ts';
 
 const ACCESS = vfio_user_region_access.at;
@@ -37,7 +38,7 @@ export class RegionAccess {
     this.#writeMultiple = writeMultiple;
   }
 
-  readRegister(index: number, offset: number, widthBytes: 1 | 2 | 4 | 8): Promise<number | bigint> {
+  readRegister(index: number, offset: number, widthBytes: RegisterWidth): Promise<number | bigint> {
     const at = isPlace(index, offset) ? this.#channel.begin(VFIO_USER_REGION_READ, ACCESS_BYTES) : BAD_PLACE;
     if (at < 0) return this.#refused(at, index, offset);
     this.#writeAccess(at, index, offset, widthBytes);
@@ -47,7 +48,7 @@ export class RegionAccess {
   writeRegister(
     index: number,
     offset: number,
-    widthBytes: 1 | 2 | 4 | 8,
+    widthBytes: RegisterWidth,
     value: number | bigint,
   ): Promise<void> {
     const channel = this.#channel;
@@ -59,7 +60,7 @@ export class RegionAccess {
     return channel.submit(readWriteReply, index, offset, widthBytes);
   }
 
-  postRegister(index: number, offset: number, widthBytes: 1 | 2 | 4 | 8, value: number | bigint): void {
+  postRegister(index: number, offset: number, widthBytes: RegisterWidth, value: number | bigint): void {
     const channel = this.#channel;
     const bytes = ACCESS_BYTES + widthBytes;
     const at = isPlace(index, offset) ? channel.beginPosted(VFIO_USER_REGION_WRITE, bytes) : BAD_PLACE;
@@ -213,28 +214,6 @@ function badPlace(index: number, offset: number): VfioError {
   return new VfioError('EINVAL', `region ${index}, offset ${offset}: both must be whole numbers from 0`);
 }
 
-/** The value as little endian bytes at `view[at]`; excess high bits are dropped, as by a store in C. */
-export function writeValue(
-  view: DataView,
-  at: number,
-  widthBytes: 1 | 2 | 4 | 8,
-  value: number | bigint,
-): void {
-  if (widthBytes === 8 && typeof value === 'bigint') view.setBigUint64(at, value, true);
-  else if (widthBytes === 8) writeU64(view, at, Number(value));
-  else if (widthBytes === 4) view.setUint32(at, Number(value), true);
-  else if (widthBytes === 2) view.setUint16(at, Number(value), true);
-  else view.setUint8(at, Number(value));
-}
-
-/** The little endian value at `view[at]`: a bigint if it has 8 bytes. */
-export function readValue(view: DataView, at: number, widthBytes: 1 | 2 | 4 | 8): number | bigint {
-  if (widthBytes === 4) return view.getUint32(at, true);
-  if (widthBytes === 2) return view.getUint16(at, true);
-  if (widthBytes === 1) return view.getUint8(at);
-  return view.getBigUint64(at, true);
-}
-
 function copyBytes(
   target: Uint8Array,
   targetAt: number,
@@ -275,7 +254,7 @@ function readRegisterReply(
   request: Pending,
 ): number | bigint {
   const data = checkAccess(view, at, length, request, request.count);
-  return readValue(view, data, request.count as 1 | 2 | 4 | 8);
+  return readValue(view, data, request.count as RegisterWidth);
 }
 
 function readBytesReply(
