@@ -218,7 +218,8 @@ int Connection::send(size_t length, const int* fds, int count) {
 
 void Connection::enqueue(const uint8_t* bytes, size_t length, const int* fds, int count) {
   if (queued + length > queue_max || queued_fds + count > QUEUED_FDS_MAX) return fail(QUEUE_FULL, EAGAIN);
-  if (count > 0 || queue.empty()) queue.emplace_back();
+  // Bytes after a message with fds must not leave in the same sendmsg: its last byte says whose the fds are.
+  if (count > 0 || queue.empty() || !queue.back().fds.empty()) queue.emplace_back();
   Piece& piece = queue.back();
   for (int i = 0; i < count; i++) {
     int copy = fcntl(fds[i], F_DUPFD_CLOEXEC, 0);

@@ -428,6 +428,21 @@ function sending(): void {
     await finish({ left, right });
   });
 
+  test('fds of a message that waited are not taken for those of the plain messages behind it', async () => {
+    const [a, b] = sys.socketpair();
+    const left = record(sys, a);
+    const file = sys.memfdCreate('queued');
+    const first = fill(left);
+    for (let id = first; id < first + 4; id++)
+      sendBytes(left.connection, message(id), id === first + 1 ? [file] : []);
+    sys.close(file);
+    const right = record(sys, b);
+    await until(() => right.arrivals.length === first + 4);
+    expect(right.arrivals.slice(first).map((each) => each.fds.length)).toEqual([0, 1, 0, 0]);
+    for (const arrival of right.arrivals) for (const fd of arrival.fds) sys.close(fd);
+    await finish({ left, right });
+  });
+
   test.each([
     ['nothing is read', false, 0],
     ['unless it was asked for', true, 1],
