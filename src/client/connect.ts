@@ -65,13 +65,13 @@ function explain(error: VfioError, path: string): VfioError {
     case 'ECONNREFUSED':
       return new VfioError(
         error.code,
-        `nothing listens on ${path}: start a server with \`vfio serve ... --socket ${path}\``,
+        `nothing listens on ${path}: start a server with \`vfio serve DEVICE --socket-path=${path}\``,
         { cause: error },
       );
     case 'ENOENT':
       return new VfioError(
         error.code,
-        `there is no socket ${path}: check the path, or start a server with \`vfio serve ... --socket ${path}\``,
+        `there is no socket ${path}: check the path, or start a server with \`vfio serve DEVICE --socket-path=${path}\``,
         { cause: error },
       );
     case 'EACCES':

@@ -16,6 +16,8 @@ export class InProcessAccess {
   /** Resolves when all that was begun is done; null: it is. */
   #tail: Promise<void> | null = null;
   #waiting = 0;
+  /** Rejects what a device has not answered yet. */
+  readonly #unanswered: Set<(error: VfioError) => void> = new Set();
   /** Buffers of registers that are not in use: a device may keep one until it has answered. */
   readonly #spare: DataView[] = [];
 
@@ -73,6 +75,12 @@ export class InProcessAccess {
     await Promise.all(done);
   }
 
+  /** The client leaves: nobody waits any more for what the device has not answered. */
+  abandon(error: VfioError): void {
+    for (const reject of this.#unanswered) reject(error);
+    this.#unanswered.clear();
+  }
+
   /** Runs `work` when all accesses that were begun before are done, and makes later ones wait for it. */
   inOrder<T>(work: () => T | Promise<T>): Promise<T> {
     const error = this.#error();
@@ -80,8 +88,9 @@ export class InProcessAccess {
     if (this.#tail === null) {
       try {
         const result = work();
-        if (result instanceof Promise) this.#follow(result);
-        return Promise.resolve(result);
+        if (!(result instanceof Promise)) return Promise.resolve(result);
+        this.#follow(result);
+        return this.#answer(result);
       } catch (thrown) {
         return Promise.reject(thrown);
       }
@@ -98,7 +107,15 @@ export class InProcessAccess {
       return work();
     });
     this.#follow(result);
-    return result;
+    return this.#answer(result);
+  }
+
+  /** The answer to something that takes time, or the error of a client that leaves before. */
+  #answer<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#unanswered.add(reject);
+      work.then(resolve, reject).finally(() => this.#unanswered.delete(reject));
+    });
   }
 
   #follow(work: Promise<unknown>): void {
@@ -114,13 +131,14 @@ export class InProcessAccess {
     if (!Number.isSafeInteger(offset) || offset < 0) {
       throw new VfioError('EINVAL', `region ${index}, offset ${offset}: use a whole number from 0`);
     }
-    // The fast path makes no closure; the other one is for devices that take their time.
-    const result =
-      this.#tail === null
-        ? this.#start(index, offset, count, view, write)
-        : this.inOrder(() => this.#start(index, offset, count, view, write));
-    if (result instanceof Promise && this.#tail === null) this.#follow(result);
-    const errno = result instanceof Promise ? await result : result;
+    let errno: number;
+    if (this.#tail === null) {
+      const result = this.#start(index, offset, count, view, write);
+      if (result instanceof Promise) {
+        this.#follow(result);
+        errno = await this.#answer(result);
+      } else errno = result;
+    } else errno = await this.inOrder(() => this.#start(index, offset, count, view, write));
     if (errno !== 0) throw this.#explain(errno, index, offset, count, write);
   }
 

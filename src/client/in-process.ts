@@ -209,6 +209,7 @@ export class InProcessDevice implements DeviceHandle, PeerSource {
       'EBADF',
       `${this.address} was closed by this program; open it again with openDevice`,
     );
+    this.#access.abandon(this.#error);
     this.#regions.close();
     this.#detach();
     this.#tellClosed(null);
@@ -234,6 +235,7 @@ export class InProcessDevice implements DeviceHandle, PeerSource {
       'ENODEV',
       `${this.device.name} was released; close this handle and open another device`,
     );
+    this.#access.abandon(this.#error);
     this.#irqs.close();
     this.#tellClosed(this.#error);
   }

@@ -157,6 +157,17 @@ describe('onInterrupt', () => {
     expect(sets).toHaveLength(1);
   });
 
+  test('of an index with more vectors than MSI-X can have is EPROTO', async () => {
+    await open();
+    const handler = server.onMessage!;
+    server.onMessage = (request) => {
+      if (request.command !== IRQ_INFO) return handler(request);
+      server.reply(request, concat(u32(16), u32(9), u32(request.body[8]!), u32(0xffffffff)));
+      return true;
+    };
+    await expect(device.onInterrupt(MSIX, 0, () => undefined)).rejects.toMatchObject({ code: 'EPROTO' });
+  });
+
   test('ends with the server', async () => {
     await open();
     await device.onInterrupt(MSIX, 0, () => undefined);
@@ -205,6 +216,12 @@ describe('setIrqs', () => {
       [[...setIrqs(0x24, MSIX, 6, 1)], 1],
     ]);
     sys.close(fd);
+  });
+
+  test('for more vectors than any index has is EINVAL', async () => {
+    await open();
+    const request = { index: MSIX, action: 'trigger', data: 'eventfd', count: 1e9 } as const;
+    await expect(device.setIrqs(request)).rejects.toMatchObject({ code: 'EINVAL' });
   });
 
   test('with a number of fds that is not the count is EINVAL', async () => {

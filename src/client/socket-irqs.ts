@@ -13,7 +13,7 @@ import {
   vfio_irq_info,
   vfio_irq_set,
 } from '../abi/index.ts';
-import { type IrqAction, type IrqData, VfioError } from '../core/index.ts';
+import { type IrqAction, type IrqData, VECTOR_LIMIT, VfioError } from '../core/index.ts';
 import type { SysLayer, Watcher } from '../sys/sys-layer.ts';
 import type { Channel } from './channel.ts';
 import type { InterruptListener, IrqInfo, SetIrqsRequest } from './device-handle.ts';
@@ -100,6 +100,9 @@ export class SocketIrqs {
       return;
     }
     const count = request.count ?? eventfds?.length ?? 0;
+    if (count > VECTOR_LIMIT) {
+      throw new VfioError('EINVAL', `SET_IRQS: ${count} vectors; no index has more than ${VECTOR_LIMIT}`);
+    }
     const wanted = eventfds ?? new Array<null>(count).fill(null);
     if (wanted.length !== count) {
       throw new VfioError(
@@ -136,6 +139,7 @@ export class SocketIrqs {
     const info = vfio_irq_info.decode(reply.view, 0);
     if (info.index !== index)
       throw protocolError(`interrupt info for index ${info.index} instead of ${index}`);
+    if (info.count > VECTOR_LIMIT) throw protocolError(`${info.count} vectors in index ${index}`);
     return { index, flags: info.flags, count: info.count };
   }
 

@@ -490,6 +490,21 @@ describe.each(BACKINGS)('%s', (_name, makeWorld) => {
       expect(await again.readRegister(2, 0, 1)).toBe(0x55);
     });
 
+    test('by close rejects what the device has not answered', async () => {
+      let openGate = (): void => undefined;
+      device.gate = new Promise((resolve) => {
+        openGate = resolve;
+      });
+      const slow = handle.writeRegister(0, REGISTER.SLOW, 4, 7);
+      const behind = handle.readRegister(0, 0, 4);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      const closing = handle.close();
+      await expect(slow).rejects.toMatchObject({ code: 'EBADF' });
+      await expect(behind).rejects.toMatchObject({ code: 'EBADF' });
+      await closing;
+      openGate();
+    });
+
     test('a second client is EBUSY as long as there is a first', async () => {
       await expect(world.open(device)).rejects.toMatchObject({ code: 'EBUSY' });
       await handle.close();
