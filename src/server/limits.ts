@@ -28,6 +28,8 @@ export const CLOSE_TIMEOUT_MS = 5_000;
 export const DEFAULT_REQUEST_TIMEOUT_MS = 5_000;
 /** DMA messages under way at once: enough to keep the socket busy, few enough to find a reply by looking. */
 export const MAX_OUTSTANDING_REQUESTS = 8;
+/** Bytes that they move at once; a larger one goes alone. */
+export const MAX_OUTSTANDING_BYTES: number = 8 << 20;
 /** DMA messages that wait for their turn; beyond it a transfer of the device fails with EAGAIN. */
 export const MAX_WAITING_REQUESTS = 4096;
 
@@ -55,5 +57,9 @@ export const LISTEN_BACKLOG = 16;
 
 /** Room for replies beyond the largest one, so that a batch of small replies leaves in one send. */
 export const REPLY_BATCH_BYTES: number = 64 << 10;
+/** With more than this unread, no further command is handled: one batch of requests may ask for a thousand large replies. */
+export const CONGESTION_BYTES: number = 1 << 20;
+/** How often an unread socket is looked at: soon at first, for a client that is only busy. */
+export const CONGESTION_POLL_MS: readonly number[] = [1, 2, 5, 10, 20, 50];
 /** What is kept for a client that does not read, before its session ends: some of the largest replies. */
 export const SEND_QUEUE_BYTES: number = 16 << 20;

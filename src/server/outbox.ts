@@ -9,6 +9,7 @@ import {
   VFIO_USER_HEADER_SIZE,
 } from '../abi/index.ts';
 import type { Connection } from '../sys/sys-layer.ts';
+import { CONGESTION_BYTES } from './limits.ts';
 
 /** The outgoing side of one connection. */
 export class Outbox {
@@ -18,11 +19,14 @@ export class Outbox {
 
   readonly #connection: Connection;
   readonly #capacity: number;
+  readonly #onCongestion: () => void;
   #length = 0;
   #batching = false;
 
-  constructor(connection: Connection) {
+  /** `onCongestion`: the client does not read as fast as it asks; be slower. */
+  constructor(connection: Connection, onCongestion: () => void = () => {}) {
     this.#connection = connection;
+    this.#onCongestion = onCongestion;
     this.view = connection.sending;
     this.bytes = connection.sendingBytes;
     this.#capacity = connection.sendingBytes.length;
@@ -47,6 +51,12 @@ export class Outbox {
     const length = this.#length;
     this.#length = 0;
     this.#connection.send(length);
+    if (this.congested) this.#onCongestion();
+  }
+
+  /** Whether much of what was sent waits for the client to read. */
+  get congested(): boolean {
+    return this.#connection.queuedBytes > CONGESTION_BYTES;
   }
 
   /** Ends a batch that nobody returns from: what has gathered is sent here. */

@@ -124,6 +124,25 @@ describe('REGION_WRITE and REGION_READ', () => {
   });
 });
 
+describe('a client that asks for more than it reads', () => {
+  test('gets all of it, in order, when it reads', async () => {
+    const count = 64;
+    const replies = Array.from({ length: count }, (_, i) => client.reply(i, READ));
+    const { sys } = client;
+    await client.request(WRITE, access(2, 0, 4, u32(0x5a5a)));
+    // One batch that asks for 64 MiB, four times what is kept for a client.
+    client.send(
+      concat(...Array.from({ length: count }, (_, i) => message(READ, i, access(2, 0, BAR2_BYTES)))),
+    );
+    for (const reply of await Promise.all(replies)) {
+      expect(reply.body.length).toBe(16 + BAR2_BYTES);
+      expect(read(reply.body, 16, 4)).toBe(0x5a5a);
+    }
+    expect(sys.counts().connections).toBe(2);
+    await fence();
+  });
+});
+
 describe('memory that cannot be reached (R4)', () => {
   test('reads and writes of a BAR are EIO, config space goes on', async () => {
     device.suspend('memory decode is off');
@@ -200,6 +219,15 @@ describe('handlers that take time', () => {
     expect(await after).toBe(7);
     await slow;
     expect(order).toEqual([1, 2]);
+  });
+
+  test('what is refused meanwhile does not take its reply away', async () => {
+    device.gate = new Promise((resolve) => setTimeout(resolve, 20));
+    const slow = client.ask(READ, access(0, REGISTER.SLOW, 4));
+    const refused = client.reply(0x7777, READ);
+    client.send(message(READ, 0x7777, access(0, 0, 4), 2));
+    expect((await refused).errno).toBe(ERRNO.EINVAL);
+    expect((await slow).errno).toBe(0);
   });
 
   test('a write that is looked at later still has its data', async () => {

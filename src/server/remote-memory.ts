@@ -18,7 +18,7 @@ import {
   writeU64,
 } from '../abi/index.ts';
 import type { RemoteMemory } from '../memory/index.ts';
-import { MAX_OUTSTANDING_REQUESTS, MAX_WAITING_REQUESTS } from './limits.ts';
+import { MAX_OUTSTANDING_BYTES, MAX_OUTSTANDING_REQUESTS, MAX_WAITING_REQUESTS } from './limits.ts';
 import type { Outbox } from './outbox.ts';
 
 /** Address and count, both u64. */
@@ -53,7 +53,8 @@ export class MessageMemory implements RemoteMemory {
   readonly #timeoutMs: number;
   readonly #complain: (text: string) => void;
   readonly #outstanding: Request[] = [];
-  #waiting: Request[] = [];
+  readonly #waiting: Request[] = [];
+  #outstandingBytes = 0;
   #nextId = 0;
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
@@ -118,9 +119,15 @@ export class MessageMemory implements RemoteMemory {
   }
 
   #sendWaiting(): void {
-    while (this.#waiting.length > 0 && this.#outstanding.length < MAX_OUTSTANDING_REQUESTS && !this.#closed) {
-      this.#send(this.#waiting.shift()!);
+    for (let next = this.#waiting[0]; next !== undefined && this.#hasRoom(next); next = this.#waiting[0]) {
+      this.#waiting.shift();
+      this.#send(next);
     }
+  }
+
+  #hasRoom({ length }: Request): boolean {
+    if (this.#outstanding.length >= MAX_OUTSTANDING_REQUESTS) return false;
+    return this.#outstandingBytes === 0 || this.#outstandingBytes + length <= MAX_OUTSTANDING_BYTES;
   }
 
   #send(request: Request): void {
@@ -140,6 +147,7 @@ export class MessageMemory implements RemoteMemory {
     request.id = this.#freeId();
     request.deadlineMs = performance.now() + this.#timeoutMs;
     this.#outstanding.push(request);
+    this.#outstandingBytes += length;
     this.#outbox.claimCommand(start, request.id, command, ACCESS_BYTES + dataBytes);
     this.#outbox.settle();
     this.#timer ??= this.#wakeAt(request.deadlineMs);
@@ -154,7 +162,10 @@ export class MessageMemory implements RemoteMemory {
 
   #take(id: number, command: number): Request | null {
     const index = this.#outstanding.findIndex((request) => request.id === id && request.command === command);
-    return index < 0 ? null : this.#outstanding.splice(index, 1)[0]!;
+    if (index < 0) return null;
+    const [request] = this.#outstanding.splice(index, 1);
+    this.#outstandingBytes -= request!.length;
+    return request!;
   }
 
   #accept(request: Request, view: DataView, bytes: Uint8Array, at: number, size: number): number {
@@ -189,7 +200,7 @@ export class MessageMemory implements RemoteMemory {
     this.#timer = null;
     const nowMs = performance.now();
     const late = this.#outstanding.filter((request) => request.deadlineMs <= nowMs);
-    for (const request of late) this.#outstanding.splice(this.#outstanding.indexOf(request), 1);
+    for (const request of late) this.#take(request.id, request.command);
     if (late.length > 0) {
       this.#complain(`${late.length} DMA messages without an answer for ${this.#timeoutMs} ms: given up`);
       late.push(...this.#waiting.splice(0));

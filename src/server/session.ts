@@ -27,6 +27,7 @@ import { Attachment } from './attachment.ts';
 import { CommandQueue } from './command-queue.ts';
 import {
   ABSURD_MESSAGE_BYTES,
+  CONGESTION_POLL_MS,
   MAX_VERSION_JSON_BYTES,
   REPLY_BATCH_BYTES,
   SEND_QUEUE_BYTES,
@@ -65,10 +66,13 @@ export class Session implements ConnectionHandler {
   readonly #negotiationTimer: NodeJS.Timeout;
   #attachment: Attachment | null = null;
   #twin: TwinSocket | null = null;
-  /** Settles when the handler that is at work is done; null when none is. */
+  /** Settles when the device is done with the last command that took time. */
   #busy: Promise<void> | null = null;
-  /** A client is attached, nothing is pending: region accesses may take the short way. */
+  /** How many things later commands have to wait for: the device at work, a client that does not read. */
+  #holds = 0;
+  /** A client is attached and nothing holds: region accesses may take the short way. */
   #ready = false;
+  #slowed = false;
   #ended = false;
 
   /**
@@ -83,7 +87,7 @@ export class Session implements ConnectionHandler {
     this.#connection = sys.connection(fd, connectionOptions(context), this);
     this.#received = this.#connection.received;
     this.#receivedBytes = this.#connection.receivedBytes;
-    this.#outbox = new Outbox(this.#connection);
+    this.#outbox = new Outbox(this.#connection, () => this.#slowDown());
     this.#message = new Message(sys, this.#outbox);
     this.#queue = new CommandQueue(sys);
     this.#access = new RegionAccess(
@@ -180,7 +184,7 @@ export class Session implements ConnectionHandler {
       }
       return at;
     } catch (error) {
-      // Only region accesses throw here: a handler of the device. Its message is answered, the next ones are served.
+      // Only a region access of the short way throws, by a handler of the device: answer it, and serve the next ones.
       this.#message.set(view, this.#receivedBytes, at, NO_FDS);
       this.#threw(error);
       return at + view.getUint32(at + 4, true);
@@ -209,11 +213,16 @@ export class Session implements ConnectionHandler {
       this.#command(view, this.#receivedBytes, at, fds);
       return;
     }
-    this.#message.set(view, this.#receivedBytes, at, fds);
-    this.#message.dropFds();
+    // Not through #message: a command that takes time may still need it.
+    for (const fd of fds) this.#context.sys.close(fd);
     const { maxMessageFds } = this.#context.limits;
     const what = surplus > 0 ? `it came with more than ${maxMessageFds} fds` : `its type is ${type}`;
-    this.#refuse(ERRNO.EINVAL, what);
+    const command = view.getUint16(at + 2, true);
+    this.report.refused(command, ERRNO.EINVAL, what);
+    if ((flags & VFIO_USER_FLAG_NO_REPLY) === 0) {
+      this.#outbox.error(view.getUint16(at, true), command, ERRNO.EINVAL);
+    }
+    if (this.#attachment === null) this.end(`no VERSION: ${what}`, ERRNO.EINVAL);
   }
 
   /** A reply on the main socket: to a DMA message of ours, unless those go through the twin socket. */
@@ -225,12 +234,17 @@ export class Session implements ConnectionHandler {
       );
       return;
     }
-    this.#attachment.remote.onReply(view, this.#receivedBytes, at, view.getUint32(at + 4, true));
+    const size = view.getUint32(at + 4, true);
+    try {
+      this.#attachment.remote.onReply(view, this.#receivedBytes, at, size);
+    } catch (error) {
+      this.report.handlerFailed('a DMA message', error);
+    }
   }
 
-  /** A command: now, or when the device is done with the one before. `fds` are ours. */
+  /** A command: now, or when nothing holds any more. `fds` are ours. */
   #command(view: DataView, bytes: Uint8Array, at: number, fds: readonly number[]): void {
-    if (this.#busy === null) {
+    if (this.#holds === 0) {
       this.#run(view, bytes, at, fds);
       return;
     }
@@ -283,7 +297,7 @@ export class Session implements ConnectionHandler {
     });
     this.#attachment = new Attachment(context, negotiated, this.#access, remote, this.peerPid);
     clearTimeout(this.#negotiationTimer);
-    this.#ready = true;
+    this.#ready = this.#holds === 0;
     try {
       this.#attachment.open();
     } catch (error) {
@@ -310,26 +324,48 @@ export class Session implements ConnectionHandler {
 
   /** The present command is answered when `result` is there; until then others wait. */
   #wait(result: Promise<number>): void {
-    this.#ready = false;
-    this.#busy = result.then(
-      (errno) => this.#finish(() => errno !== 0 && this.#refuse(errno, 'the device refused it')),
-      (error: unknown) => this.#finish(() => this.#threw(error)),
+    this.#hold();
+    const busy = result.then(
+      (errno) => this.#letGo(() => errno !== 0 && this.#refuse(errno, 'the device refused it')),
+      (error: unknown) => this.#letGo(() => this.#threw(error)),
     );
+    this.#busy = busy;
+    void busy.then(() => {
+      if (this.#busy === busy) this.#busy = null;
+    });
   }
 
-  /** The device is done with a command that took time: the ones that came meanwhile are next. */
-  #finish(answer: () => void): void {
-    this.#busy = null;
+  /** Commands wait until the client has read most of what it asked for. */
+  async #slowDown(): Promise<void> {
+    if (this.#slowed) return;
+    this.#slowed = true;
+    this.#hold();
+    for (let look = 0; this.#outbox.congested && !this.#ended; look++) {
+      const ms = CONGESTION_POLL_MS[look] ?? CONGESTION_POLL_MS.at(-1);
+      await new Promise((resolve) => setTimeout(resolve, ms).unref());
+    }
+    this.#slowed = false;
+    this.#letGo(() => {});
+  }
+
+  #hold(): void {
+    this.#holds += 1;
+    this.#ready = false;
+  }
+
+  /** One hold less. With the last, the commands that came meanwhile are next. */
+  #letGo(answer: () => void): void {
+    this.#holds -= 1;
     if (this.#ended) return;
     this.#outbox.beginBatch();
     answer();
-    while (this.#busy === null && !this.#ended) {
+    while (this.#holds === 0 && !this.#ended) {
       const next = this.#queue.shift();
       if (next === undefined) break;
       const { bytes } = next;
       this.#run(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), bytes, 0, next.fds);
     }
-    this.#ready = this.#busy === null && this.#attachment !== null;
+    this.#ready = this.#holds === 0 && this.#attachment !== null;
     this.#outbox.finishBatch();
   }
 

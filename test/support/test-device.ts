@@ -4,6 +4,9 @@
 import {
   type AccessResult,
   type Consent,
+  type DmaFault,
+  type DmaWindow,
+  isDmaFault,
   type MaybePromise,
   type RegionHandler,
   type RegionSpec,
@@ -24,6 +27,12 @@ export const REGISTER = {
   FETCH: 0x120,
   /** Written value + 1 is read back: the handler waits a moment before it looks at what was written. */
   LATE: 0x128,
+  /** Reads the errno of the last FETCH or WINDOW: 0 if it went well. */
+  STATUS: 0x130,
+  /** A write of an IOVA opens a window of 4096 bytes there, instead of the one before. */
+  WINDOW: 0x138,
+  /** Reads the first 4 bytes of the window; all ones when it is dead. */
+  TOUCH: 0x140,
 } as const;
 
 export const BAR2_BYTES: number = 1 << 20;
@@ -41,7 +50,9 @@ export class TestDevice extends VfioDevice implements RegionHandler {
   rings = 0;
   /** What slow accesses and resets wait for. */
   gate: Promise<void> | null = null;
-  fetchResult: unknown = 'not started';
+  fetchResult: DmaFault | null | 'not started' = 'not started';
+  #status = 0;
+  #window: DmaWindow | null = null;
 
   constructor(name = 'test', options: { dma?: Consent; ioEventfds?: number } = {}) {
     const dma = options.dma ?? 'allow';
@@ -102,6 +113,8 @@ export class TestDevice extends VfioDevice implements RegionHandler {
     if (offset === REGISTER.SLOW && this.gate !== null) {
       return this.gate.then(() => this.#fill(offset, count, view, at));
     }
+    if (offset === REGISTER.STATUS) return this.#answer(this.#status, view, at);
+    if (offset === REGISTER.TOUCH) return this.#touch(view, at);
     return this.#fill(offset, count, view, at);
   }
 
@@ -114,6 +127,7 @@ export class TestDevice extends VfioDevice implements RegionHandler {
     }
     if (offset === REGISTER.LATE) return this.#storeLate(view, at);
     if (offset === REGISTER.FETCH) return this.#fetch(view, at);
+    if (offset === REGISTER.WINDOW) return this.#open(view, at);
     return this.#store(offset, count, view, at);
   }
 
@@ -154,8 +168,28 @@ export class TestDevice extends VfioDevice implements RegionHandler {
   }
 
   async #fetch(view: DataView, at: number): Promise<number> {
-    const iova = view.getUint32(at, true);
-    this.fetchResult = await this.dma.read(iova, this.fetched);
+    this.fetchResult = await this.dma.read(view.getUint32(at, true), this.fetched);
+    this.#status = this.fetchResult?.errno ?? 0;
+    return 0;
+  }
+
+  #open(view: DataView, at: number): number {
+    this.#window?.close();
+    const window = this.dma.window(view.getUint32(at, true), 4096, false);
+    this.#window = isDmaFault(window) ? null : window;
+    this.#status = isDmaFault(window) ? window.errno : 0;
+    return 0;
+  }
+
+  #touch(view: DataView, at: number): number {
+    const bytes = this.#window?.bytes ?? new Uint8Array(0);
+    const [a, b, c, d] = bytes;
+    const dead = a === undefined || b === undefined || c === undefined || d === undefined;
+    return this.#answer(dead ? 0xffffffff : a + b * 2 ** 8 + c * 2 ** 16 + d * 2 ** 24, view, at);
+  }
+
+  #answer(value: number, view: DataView, at: number): number {
+    view.setUint32(at, value, true);
     return 0;
   }
 }
