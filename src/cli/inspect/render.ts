@@ -17,7 +17,7 @@ export function render(report: InspectReport, style: Style): string {
   const lines = [style.strong(headline(report))];
   const { identity } = report;
   if (identity !== null && (identity.subsystemVendorId !== 0 || identity.subsystemId !== 0)) {
-    lines.push(`\tSubsystem: ${id(identity.subsystemVendorId)}:${id(identity.subsystemId)}`);
+    lines.push(`\tSubsystem: ${subsystem(identity)}`);
   }
   if (report.command !== null) lines.push(`\tControl: ${controlBits(report.command)}`);
   if (report.interruptPin > 0) lines.push(`\tInterrupt: pin ${'?ABCD'[report.interruptPin] ?? '?'}`);
@@ -39,6 +39,12 @@ function headline(report: InspectReport): string {
   const { identity } = report;
   if (identity === null) return `${report.address}: ${report.kind} device`;
   return `${report.address}: ${title(identity)}`;
+}
+
+function subsystem(identity: Identity): string {
+  const vendor = identity.subsystemVendorName === null ? '' : `${identity.subsystemVendorName} `;
+  const numbers = `[${id(identity.subsystemVendorId)}:${id(identity.subsystemId)}]`;
+  return `${vendor}${identity.subsystemName ?? 'Device'} ${numbers}`;
 }
 
 /** As `lspci -nn`: names with numbers behind them, or the numbers alone where nobody gave a name. */
@@ -72,7 +78,7 @@ function barLine(bar: Bar, sizeBytes: number): string {
 
 function regionLines(region: RegionReport): string[] {
   const type = region.type === undefined ? '' : ` type ${hex(region.type.type)}/${region.type.subtype}`;
-  const head = `${region.index} ${region.name}`.padEnd(14);
+  const head = `${region.index} ${region.name}`.padEnd(17);
   const size = formatSize(region.sizeBytes).padStart(5);
   const lines = [`\t  region ${head} ${size} at ${hex(region.offset)} ${region.flags.join(' ')}${type}`];
   for (const area of region.areas) {
@@ -85,7 +91,7 @@ function regionLines(region: RegionReport): string[] {
 }
 
 function interruptLine(interrupt: InterruptReport): string {
-  const head = `${interrupt.index} ${interrupt.name}`.padEnd(11);
+  const head = `${interrupt.index} ${interrupt.name}`.padEnd(14);
   return `\t  interrupt ${head} ${String(interrupt.count).padStart(5)} ${interrupt.flags.join(' ')}`;
 }
 

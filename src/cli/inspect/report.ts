@@ -19,6 +19,8 @@ export interface Identity {
   readonly vendorName: string | null;
   readonly deviceName: string | null;
   readonly className: string | null;
+  readonly subsystemVendorName: string | null;
+  readonly subsystemName: string | null;
 }
 
 /** A base address register as config space shows it. */
@@ -112,17 +114,22 @@ function identityOf(config: DataView, names: PciNames): Identity {
   const vendorId = config.getUint16(pci.PCI_VENDOR_ID, true);
   const deviceId = config.getUint16(pci.PCI_DEVICE_ID, true);
   const classCode = config.getUint16(pci.PCI_CLASS_DEVICE, true);
+  const subsystemVendorId = config.getUint16(pci.PCI_SUBSYSTEM_VENDOR_ID, true);
+  const subsystemId = config.getUint16(pci.PCI_SUBSYSTEM_ID, true);
   return {
     vendorId,
     deviceId,
-    subsystemVendorId: config.getUint16(pci.PCI_SUBSYSTEM_VENDOR_ID, true),
-    subsystemId: config.getUint16(pci.PCI_SUBSYSTEM_ID, true),
+    subsystemVendorId,
+    subsystemId,
     classCode,
     programmingInterface: config.getUint8(pci.PCI_CLASS_PROG),
     revision: config.getUint8(pci.PCI_REVISION_ID),
     vendorName: names.vendor(vendorId),
     deviceName: names.device(vendorId, deviceId),
     className: names.className(classCode),
+    subsystemVendorName: names.vendor(subsystemVendorId),
+    // Subsystems that are no variant of the device are listed like devices of their vendor.
+    subsystemName: names.device(subsystemVendorId, subsystemId),
   };
 }
 
@@ -130,7 +137,7 @@ function regionReport(region: RegionInfo, config: DataView | null): RegionReport
   const bar = config === null ? null : barOf(region.index, config);
   return {
     index: region.index,
-    name: region.name ?? REGION_NAMES[region.index] ?? `region ${region.index}`,
+    name: region.name ?? REGION_NAMES[region.index] ?? 'device-specific',
     sizeBytes: region.sizeBytes,
     offset: region.offset,
     flags: flagNames(region.flags, REGION_FLAGS),

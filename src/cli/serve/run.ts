@@ -121,10 +121,12 @@ function readControl(input: Readable, devices: Devices, tell: Teller): void {
   });
 }
 
-/** Resolves when the process is told to stop, or when whoever controls it is gone. */
+/** Resolves when the process is told to stop, when whoever controls it is gone, or when nothing is left to serve. */
 function stopRequest(controlInput: Readable | null): Promise<void> {
   return new Promise((resolve) => {
     for (const signal of STOP_SIGNALS) process.once(signal, () => resolve());
     controlInput?.once('close', resolve);
+    // An inherited connection serves one client; when that has left, nothing keeps the process alive.
+    process.once('beforeExit', () => resolve());
   });
 }
