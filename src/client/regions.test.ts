@@ -199,12 +199,14 @@ describe('a sparse region', () => {
 
   test('of a server that sends the fd with both answers leaks none', async () => {
     const argsz = 32 + areas.length;
+    const before = openFds();
     const info = device.regionInfo(3);
     await answer(regionReply(3, 0x8000, { flags, argsz }), [memfd('s', 0x8000)]);
     await answer(concat(regionReply(3, 0x8000, { flags, argsz, capOffset: 32 }), areas), [
       memfd('s', 0x8000),
     ]);
     expect((await info).areas.length).toBe(2);
+    expect(openFds()).toBe(before + 1);
   });
 
   test('with areas that touch can be mapped over both', async () => {
@@ -235,6 +237,7 @@ describe('a sparse region', () => {
     views[0]!.bytes[0] = 0xa;
     views[1]!.bytes[0] = 0xb;
     const unused = memfd('c', 0x1000);
+    const before = openFds();
     const info = device.regionInfo(3);
     await answer(regionReply(3, 0x8000, { flags, argsz }));
     await answer(concat(regionReply(3, 0x8000, { flags, argsz, capOffset: 32 }), perFd), [
@@ -243,6 +246,8 @@ describe('a sparse region', () => {
       unused,
     ]);
     await info;
+    // Ours of the two that are used; the test's own three are closed.
+    expect(openFds()).toBe(before - 3 + 2);
     expect((await device.mmap(3, 0x1000, 0x1000)).bytes[0]).toBe(0xb);
     expect((await device.mmap(3, 0x4000, 0x1000)).bytes[0]).toBe(0xa);
     for (const view of views) view.unmap();
