@@ -33,8 +33,8 @@ export const MAX_OUTSTANDING_BYTES: number = 8 << 20;
 /** DMA messages that wait for their turn; beyond it a transfer of the device fails with EAGAIN. */
 export const MAX_WAITING_REQUESTS = 4096;
 
-/** Commands that wait while a handler's promise is pending: some seconds of a busy guest's posted writes. */
-export const MAX_QUEUED_COMMANDS = 4096;
+/** Commands that wait while the device is at work or the client does not read: more than one receive buffer holds. */
+export const MAX_QUEUED_COMMANDS: number = 1 << 16;
 /** Room for some writes of the largest size among them. */
 export const MAX_QUEUED_BYTES: number = 16 << 20;
 /** Well below the usual limit of 1024 fds for a process. */

@@ -20,6 +20,7 @@ import {
   DEFAULT_REQUEST_TIMEOUT_MS,
   KERNEL_MESSAGE_FDS,
   LISTEN_BACKLOG,
+  MAX_LOGGED_ERRORS,
   MAX_REFUSALS,
   MIN_TRANSFER_BYTES,
   NEGOTIATION_TIMEOUT_MS,
@@ -98,6 +99,8 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
   #session: Session | null = null;
   /** The device is still at work for a client that has left. */
   #busy: Promise<void> | null = null;
+  /** Clients turned away since the last session began. */
+  #refused = 0;
   #state: 'new' | 'listening' | 'closed' = 'new';
 
   constructor(device: VfioDevice, options: ServerOptions) {
@@ -171,6 +174,7 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
   /** @internal */
   opened(): void {
     const session = this.#session!;
+    this.#refused = 0;
     this.#log('info', `${this.device.name}: client attached (pid ${session.peerPid ?? 'unknown'})`);
     this.emit('session', session);
   }
@@ -291,7 +295,8 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
   }
 
   #tellRefused(reason: string): void {
-    this.#log('warn', `client refused: ${reason}`);
+    this.#refused += 1;
+    if (this.#refused <= MAX_LOGGED_ERRORS) this.#log('warn', `client refused: ${reason}`);
     this.emit('refused', reason);
   }
 }
