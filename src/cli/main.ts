@@ -52,6 +52,9 @@ function explain(error: unknown): { readonly message: string; readonly code: num
   return { message: `vfio: ${text}\n`, code: EXIT_FAILURE };
 }
 
+// Whoever read the output may be gone (`vfio demo | head`): there is nobody to tell, and the command still ends well.
+process.stdout.on('error', () => {});
+
 try {
   await program().parseAsync();
 } catch (error) {

@@ -18,7 +18,7 @@ const PAGE = 4096;
 /** What the chapters after the first share. */
 export interface Witnesses {
   /** A process that maps BAR2 and touches it only when it must work. */
-  readonly patient: Toucher;
+  readonly patient: Pick<Toucher, 'read' | 'stop'>;
   /** This process's mapping of ram's device-specific region. */
   readonly scratch: MappedRegion;
 }
@@ -74,6 +74,7 @@ export async function decodeOffChapter(story: Story, scene: Scene, witnesses: Wi
   const victim = await mapInProcess(ram);
   await setMemoryDecode(ram, false);
   const touch = await victim.read(PROBE_BYTES);
+  await victim.stop();
   story.tell({
     rule: 'R4',
     step: "CPU touch of ram's BAR2 by a process that maps it",

@@ -17,7 +17,7 @@ export const PEER_IOVA = 0x0c00_0000;
 export const MAX_FILE_BYTES = 0x0400_0000;
 
 export interface Scene {
-  readonly servers: Servers;
+  readonly servers: Pick<Servers, 'pids' | 'dmaFault' | 'releaseRam'>;
   readonly edu: DeviceHandle;
   readonly ram: DeviceHandle;
   readonly driver: EduDriver;
