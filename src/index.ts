@@ -1,5 +1,6 @@
 /**
- * vfio: VFIO in user space. What is public, by room; each room is also a subpath (`vfio/client`, `vfio/pci`, ...).
+ * vfio: VFIO in user space. What is public, by room; each room is also a subpath (`vfio/client`, `vfio/pci`,
+ * ...).
  */
 export * from './abi/index.ts';
 export * from './bus/pci/index.ts';
