@@ -1,6 +1,5 @@
 /**
- * vfio: VFIO in user space. What is public, by room; each room is also a subpath (`vfio/client`, `vfio/pci`,
- * ...).
+ * vfio: VFIO in user space. What is public, by room; each room is also a subpath, such as `vfio/client`.
  */
 export * from './abi/index.ts';
 export * from './bus/pci/index.ts';
