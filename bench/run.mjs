@@ -107,7 +107,7 @@ async function copies() {
   say('DMA copies');
   const results = await rounds(async () => ({
     floor: await memcpyFloor(0),
-    engine: await withServer([], 0, (socket) => vubench(socket, ['-c', 0, 'engine-map'])),
+    engine: await withServer([], 0, (socket) => vubench(socket, ['-c', 0, '-i', 500_000, 'engine-map'])),
   }));
   for (const bytes of [64, 4096, 65536, 1048576]) {
     for (const direction of ['read', 'write']) {
@@ -133,7 +133,7 @@ async function copies() {
 function translation() {
   say('translation');
   for (const standing of [1, 100, 1_000, 10_000, 100_000]) {
-    const value = median(Array.from({ length: ROUNDS }, () => measureTranslate(standing, OPERATIONS * 10)));
+    const value = median(Array.from({ length: ROUNDS }, () => measureTranslate(standing, 2_000_000)));
     const goal = standing === 10_000 ? { valueAtMost: 60 } : undefined;
     add({ name: `translate, ${standing} mappings, random`, value, unit: 'ns', goal });
   }

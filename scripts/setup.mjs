@@ -32,13 +32,18 @@ function isFresh(result, sources, accepts = () => true) {
   return sources.every((source) => newestMtimeMs(join(root, source), accepts) <= made);
 }
 
+/** What went wrong stands at the top of npm's output and at the bottom of a compiler's. */
+function ends(lines) {
+  return lines.length <= 40 ? lines : [...lines.slice(0, 20), '...', ...lines.slice(-20)];
+}
+
 function run(what, command, args, hint) {
   const started = Date.now();
   process.stderr.write(`setup: ${what} ... `);
   const result = spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 64 << 20 });
   if (result.error || result.status !== 0) {
-    const output = `${result.stdout ?? ''}${result.stderr ?? ''}`.trim().split('\n').slice(-30).join('\n');
-    process.stderr.write(`failed\n${output}\n`);
+    const output = `${result.stdout ?? ''}${result.stderr ?? ''}`.trim().split('\n');
+    process.stderr.write(`failed\n${ends(output).join('\n')}\n`);
     fail(`${command} ${args.join(' ')}: ${result.error?.message ?? `exit ${result.status}`}\n${hint}`);
   }
   process.stderr.write(`${((Date.now() - started) / 1000).toFixed(1)} s\n`);
