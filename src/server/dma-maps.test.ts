@@ -1,6 +1,7 @@
 /*
  * DMA_MAP and DMA_UNMAP as conversations: what the client gives, what the device reaches, and every refusal.
  */
+import { closeSync, openSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { concat, hex, u32, u64 } from '../../test/support/bytes.ts';
 import { dmaMap, dmaUnmap, type RawClient } from '../../test/support/raw-client.ts';
@@ -153,7 +154,6 @@ describe('DMA_MAP', () => {
   });
 
   test('EACCES: writing through a read-only fd', async () => {
-    const { openSync, closeSync } = await import('node:fs');
     const readOnly = openSync(`/proc/self/fd/${memory(1)}`, 'r');
     expect(await client.errno(MAP, dmaMap(0, PAGE), [readOnly])).toBe(ERRNO.EACCES);
     expect(await client.errno(MAP, dmaMap(0, PAGE, { flags: READ }), [readOnly])).toBe(0);

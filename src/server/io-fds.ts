@@ -62,12 +62,9 @@ export class IoEventfds {
    * writes to them come as messages. When argsz has no room for the entries, the reply is the fixed part and no fds.
    */
   get(message: Message): number {
-    const { size, at } = vfio_user_region_io_fds;
+    const { size } = vfio_user_region_io_fds;
     if (message.bodyBytes < size) return ERRNO.EINVAL;
-    const { argsz, flags, index, count } = vfio_user_region_io_fds.decode(
-      message.view,
-      message.body + at.argsz,
-    );
+    const { argsz, flags, index, count } = vfio_user_region_io_fds.decode(message.view, message.body);
     if (argsz < size || flags !== 0 || count !== 0 || index >= this.#device.regionCount) return ERRNO.EINVAL;
     const bells = this.#offered(index);
     const neededBytes = size + bells.length * vfio_user_sub_region_ioeventfd.size;

@@ -57,10 +57,10 @@ export function getIrqInfo(device: VfioDevice, message: Message): number {
  * (ENOTTY there for masking what cannot be masked). Fds are closed when it is refused.
  */
 export function setDeviceIrqs(sys: SysLayer, device: VfioDevice, message: Message): number {
-  const { size, at } = vfio_irq_set;
+  const { size } = vfio_irq_set;
   if (message.bodyBytes < size) return ERRNO.EINVAL;
   const { argsz, flags, index, start, count } = vfio_irq_set.decode(message.view, message.body);
-  if (argsz < size) throw new VfioError('EINVAL', `SET_IRQS: argsz ${argsz} is less than ${at.count + 4}`);
+  if (argsz < size) throw new VfioError('EINVAL', `SET_IRQS: argsz ${argsz} is less than ${size}`);
   const { data, action } = decodeIrqSetFlags(flags);
   const boolBytes = message.bodyBytes - size;
   if (data !== 'bool' && boolBytes > 0) {

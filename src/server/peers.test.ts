@@ -13,6 +13,9 @@ const CONFIG = 7;
 const COMMAND = 0x04;
 const BAR0 = 0x10;
 const BAR2 = 0x18;
+/** Device Control of the one capability: the first capability lies at 0x40. */
+const DEVCTL = 0x48;
+const INITIATE_FUNCTION_LEVEL_RESET = 0x8000;
 const ADDRESS = 0xfeb00000;
 
 class Peer extends PciDevice {
@@ -22,6 +25,7 @@ class Peer extends PciDevice {
       vendorId: 0x1234,
       deviceId: 0x5678,
       classCode: 0x058000,
+      capabilities: [{ type: 'express' }],
       bars: {
         0: { type: 'mem32', sizeBytes: 0x10000, mappable: true, dma: 'allow' },
         2: {
@@ -99,6 +103,21 @@ describe('a DMA_MAP without an fd', () => {
     expect(reader.device.dma.read(ADDRESS, target)).toMatchObject({ reason: 'memory decode is off' });
     await toOwner.request(WRITE, access(CONFIG, COMMAND, 2, u16(2)));
     expect(reader.device.dma.read(ADDRESS, target)).toBeNull();
+  });
+
+  test("is device memory after the peer's function level reset too, though its client assigns nothing anew", async () => {
+    await assign();
+    await toReader.request(2, dmaMap(ADDRESS, 0x10000));
+    owner.device.region(0).memory!.bytesAt(0)[3] = 0x5a;
+    await toOwner.request(WRITE, access(CONFIG, DEVCTL, 2, u16(INITIATE_FUNCTION_LEVEL_RESET)));
+    const target = new Uint8Array(4);
+    expect(reader.device.dma.read(ADDRESS, target)).toBeNull();
+    expect(target[3]).toBe(0x5a);
+    // Linux saves and restores around the reset: decode goes off and on.
+    await toReader.request(3, dmaUnmap(ADDRESS, 0x10000));
+    await toOwner.request(WRITE, access(CONFIG, COMMAND, 2, u16(0)));
+    await toOwner.request(WRITE, access(CONFIG, COMMAND, 2, u16(2)));
+    expect(await kindOf(ADDRESS, 0x10000)).toBe('device');
   });
 
   test('a device that its process has detached is no peer any more', async () => {

@@ -1,7 +1,7 @@
 /*
  * Sessions as a whole: attach, detach, refuse, come back; sockets of every kind; several devices at once.
  */
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
 import { concat, read, text, u16, u32 } from '../../test/support/bytes.ts';
 import { access, message, NO_REPLY, RawClient, version } from '../../test/support/raw-client.ts';
@@ -100,10 +100,13 @@ describe('a session', () => {
     served.device.opened = () => {
       throw new Error('not today');
     };
+    const before = readdirSync('/proc/self/fd').length;
     const client = RawClient.connect(served.path);
-    expect(await client.errno(1, version('{}'))).toBe(ERRNO.EIO);
+    const offer = '{"capabilities":{"twin_socket":{"supported":true}}}';
+    expect(await client.errno(1, version(offer))).toBe(ERRNO.EIO);
     await client.closed;
     expect(served.told[0]).toBe('handler-error: VERSION');
+    expect(readdirSync('/proc/self/fd').length).toBe(before);
   });
 
   test('a device that throws when it is closed harms nobody', async () => {
@@ -163,7 +166,6 @@ describe('a session', () => {
     served = await serve();
     const client = await served.open();
     const fd = client.sys.eventfd();
-    const { readdirSync } = await import('node:fs');
     const before = readdirSync('/proc/self/fd').length;
     for (let i = 0; i < 10; i++) await client.request(READ, access(0, 0, 4), [fd, fd]);
     await client.ask(99, new Uint8Array(0), [fd]);

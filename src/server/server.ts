@@ -50,6 +50,8 @@ export interface ServerOptions {
   readonly log?: Logger;
   /** After activity, look for more for this long before sleeping. Default 0. */
   readonly busyPollUs?: number;
+  /** The thread is there for this device: see `ConnectionOptions.dedicated`. Default false; true in a worker. */
+  readonly dedicated?: boolean;
   /** What the clients' IOMMU allows beyond the defaults. */
   readonly container?: Omit<ContainerOptions, 'limit' | 'pageSizes'>;
   /** Default: the one that all servers of the thread share. null: see peers.ts. */
@@ -124,6 +126,7 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
       requestTimeoutMs: options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS,
       negotiationTimeoutMs: options.negotiationTimeoutMs ?? NEGOTIATION_TIMEOUT_MS,
       busyPollUs: options.busyPollUs ?? 0,
+      dedicated: options.dedicated ?? false,
       observer: this,
     };
   }

@@ -57,5 +57,6 @@ export interface SessionContext {
   readonly requestTimeoutMs: number;
   readonly negotiationTimeoutMs: number;
   readonly busyPollUs: number;
+  readonly dedicated: boolean;
   readonly observer: SessionObserver;
 }

@@ -403,7 +403,7 @@ function isAccess(command: number): boolean {
   );
 }
 
-function connectionOptions({ limits, busyPollUs }: SessionContext): ConnectionOptions {
+function connectionOptions({ limits, busyPollUs, dedicated }: SessionContext): ConnectionOptions {
   const smallBytes = VFIO_USER_HEADER_SIZE + vfio_user_version.size + MAX_VERSION_JSON_BYTES;
   const largest = Math.max(ACCESS_HEADER_BYTES + limits.maxTransferBytes, smallBytes);
   return {
@@ -412,5 +412,6 @@ function connectionOptions({ limits, busyPollUs }: SessionContext): ConnectionOp
     sendBufferBytes: largest + REPLY_BATCH_BYTES,
     sendQueueBytes: Math.max(SEND_QUEUE_BYTES, 2 * largest),
     busyPollUs,
+    dedicated,
   };
 }

@@ -14,6 +14,7 @@ function tell(message: FromWorker): void {
 async function serve({ module, exportName, deviceOptions, server: options }: WorkerStart): Promise<void> {
   const device = await makeDevice({ module, options: deviceOptions, ...(exportName ? { exportName } : {}) });
   const server = new VfioUserServer(device, {
+    dedicated: true,
     ...options,
     log: (level, message) => tell({ type: 'log', level, message }),
   });

@@ -104,18 +104,20 @@ describe('a hostile client', () => {
   test('sends 10,000 random and spoiled messages', async () => {
     await begin();
     const dice = random(20260727);
-    let client: RawClient | null = null;
+    let client = await connect();
+    let isOpen = false;
     let sentOnThis = 0;
     for (let sent = 0; sent < 10_000; sent++) {
-      if (client === null) {
-        client = await connect();
-        const opened: RawClient = client;
+      if (!isOpen) {
+        const opened = await connect();
+        client = opened;
+        isOpen = true;
+        sentOnThis = 0;
         void opened.closed.then(() => {
-          if (client === opened) client = null;
+          if (client === opened) isOpen = false;
         });
         if (dice.chance(0.95))
           opened.send(message(1, 0, version('{"capabilities":{"write_multiple":true}}')));
-        sentOnThis = 0;
       }
       const line = dice.pick(CONVERSATION);
       const fds = dice.chance(0.8) ? fdsOf(line) : dice.times(3, () => dice.pick([memory, eventfd]));
@@ -124,10 +126,10 @@ describe('a hostile client', () => {
       if (sent % 20 === 0) await pause(0);
       if (sentOnThis > 200 || dice.chance(0.01)) {
         client.close();
-        client = null;
+        isOpen = false;
       }
     }
-    (client as RawClient | null)?.close();
+    client.close();
     await end();
     // Most of it got through to a session: otherwise nothing was tested.
     expect((await target.holdings()).sessions).toBeGreaterThan(50);
