@@ -6,9 +6,6 @@
  */
 import { assert, type RegionHandler } from '../../core/index.ts';
 
-/** Which reset: of the function (FLR, leaving D3hot), or of the device by VFIO_DEVICE_RESET, which keeps the header. */
-export type ConfigReset = 'function' | 'device';
-
 /** Registers on their way into config space: power-on values and masks, built by name and width. */
 export class ConfigImage {
   readonly bytes: Uint8Array;
@@ -60,7 +57,7 @@ export class ConfigSpace implements RegionHandler {
   readonly #writable: Uint8Array;
   readonly #clearable: Uint8Array;
   readonly #defined: Uint8Array;
-  /** 1 where VFIO_DEVICE_RESET leaves the value alone, as the kernel saves and restores it. */
+  /** 1 where a reset leaves the value alone, as vfio-pci saves and restores it. */
   readonly #kept: Uint8Array;
   readonly #hooks: Hook[] = [];
 
@@ -75,7 +72,7 @@ export class ConfigSpace implements RegionHandler {
     this.#kept = new Uint8Array(sizeBytes);
   }
 
-  /** Puts registers at `offset`. `kept`: a device reset does not change them (a function reset always does). */
+  /** Puts registers at `offset`. `kept`: a reset does not change them. */
   define(offset: number, image: ConfigImage, kept: boolean): void {
     const end = offset + image.bytes.length;
     assert(end <= this.sizeBytes, `config space: registers at 0x${offset.toString(16)} end beyond it`);
@@ -137,13 +134,12 @@ export class ConfigSpace implements RegionHandler {
   }
 
   /**
-   * Back to power-on values. A device reset keeps what was defined so, but for the error bits that a written 1
-   * clears. No hook runs: the caller derives the state anew.
+   * Back to power-on values. What was defined as kept stays, but for the error bits that a written 1 clears. No hook
+   * runs: the caller derives the state anew.
    */
-  reset(kind: ConfigReset): void {
+  reset(): void {
     for (let i = 0; i < this.sizeBytes; i++) {
-      const keep = kind === 'device' && this.#kept[i] === 1;
-      this.#bytes[i] = keep ? this.#bytes[i]! & ~this.#clearable[i]! : this.#powerOn[i]!;
+      this.#bytes[i] = this.#kept[i] === 1 ? this.#bytes[i]! & ~this.#clearable[i]! : this.#powerOn[i]!;
     }
   }
 

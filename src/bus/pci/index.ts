@@ -4,6 +4,6 @@ export * from '../registers.ts';
 export { type RegionPart, SplitHandler, UNANSWERED } from '../split-handler.ts';
 export { BusMasterPort } from './bus-master.ts';
 export type { CapabilityOffsets } from './capabilities.ts';
-export { ConfigImage, type ConfigReset, ConfigSpace } from './config-space.ts';
+export { ConfigImage, ConfigSpace } from './config-space.ts';
 export { PciDevice, type PciReset } from './pci-device.ts';
 export type * from './spec.ts';

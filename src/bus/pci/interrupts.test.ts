@@ -49,7 +49,7 @@ describe('the five indexes', () => {
       [1, 9],
     ]);
     const bare = new PciDevice({ name: 'bare', vendorId: 1, deviceId: 2, classCode: 0 });
-    expect(bare.irqs.map(({ count }) => count)).toEqual([0, 0, 0, 0, 1]);
+    expect(bare.irqs.map(({ count }) => count)).toEqual([0, 0, 0, 1, 1]);
   });
 });
 
@@ -234,19 +234,15 @@ describe('MSI-X', () => {
     expect(regionRead(device, 0, PBA, 2)).toBe('0001');
   });
 
-  test('a device reset keeps the table, a function reset clears it; both drop what is pending', () => {
-    for (const [reset, kept] of [
-      ['device', '00000001'],
-      ['function', '00000000'],
-    ] as const) {
+  test('resets keep the table, as the kernel writes it back, and drop what is pending', () => {
+    for (const reset of ['device', 'function']) {
       const device = msix();
       const messages = wire(device, MSIX, 1);
       regionWrite(device, 0, entry(0), '000000010000000000000000');
       device.raiseInterrupt(0);
       if (reset === 'device') device.reset();
       else writeConfig(device, 0x4c + 9, '80');
-      writeConfig(device, 4, '02');
-      expect(regionRead(device, 0, entry(0), 4)).toBe(kept);
+      expect(regionRead(device, 0, entry(0), 4)).toBe('00000001');
       regionWrite(device, 0, entry(0) + 12, '00');
       expect(signals(messages)).toEqual([0]);
     }

@@ -18,7 +18,7 @@ import {
   VFIO_PCI_REQ_IRQ_INDEX,
 } from '../../abi/index.ts';
 import { assert, type Irq, type IrqSpec } from '../../core/index.ts';
-import type { ConfigReset, ConfigSpace } from './config-space.ts';
+import type { ConfigSpace } from './config-space.ts';
 import type { Msi } from './msi.ts';
 import type { Msix } from './msix.ts';
 import type { PciDeviceSpec } from './spec.ts';
@@ -28,7 +28,6 @@ export function irqSpecsOf(spec: PciDeviceSpec): IrqSpec[] {
   const capabilities = spec.capabilities ?? [];
   const msi = capabilities.find((capability) => capability.type === 'msi');
   const msix = capabilities.find((capability) => capability.type === 'msix');
-  const express = capabilities.some((capability) => capability.type === 'express');
   const level = VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED;
   const fixed = VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_NORESIZE;
   return [
@@ -36,7 +35,8 @@ export function irqSpecsOf(spec: PciDeviceSpec): IrqSpec[] {
     { index: VFIO_PCI_MSI_IRQ_INDEX, count: msi === undefined ? 0 : (msi.vectors ?? 1), flags: fixed },
     // Vectors can be added while others are in use, so not NORESIZE.
     { index: VFIO_PCI_MSIX_IRQ_INDEX, count: msix?.vectors ?? 0, flags: VFIO_IRQ_INFO_EVENTFD },
-    { index: VFIO_PCI_ERR_IRQ_INDEX, count: express ? 1 : 0, flags: fixed },
+    // Also without PCI Express, since 7.3. A count of 0 makes QEMU warn that error recovery is missing.
+    { index: VFIO_PCI_ERR_IRQ_INDEX, count: 1, flags: fixed },
     { index: VFIO_PCI_REQ_IRQ_INDEX, count: 1, flags: fixed },
   ];
 }
@@ -88,11 +88,11 @@ export class PciInterrupts {
     else if (!this.#intx.pending(0)) this.#intx.raise(0);
   }
 
-  /** Nothing asserted, nothing pending; a function reset also clears the MSI-X table. */
-  reset(kind: ConfigReset): void {
+  /** Nothing asserted, nothing pending. */
+  reset(): void {
     this.lower();
     this.msi?.clearPending();
-    this.msix?.reset(kind);
+    this.msix?.clearPending();
   }
 
   /** MSI and MSI-X off, as when the next client opens the device. */

@@ -19,7 +19,7 @@ import {
 } from '../../abi/index.ts';
 import { assert, type Irq, type RegionHandler } from '../../core/index.ts';
 import type { RegionPart } from '../split-handler.ts';
-import { ConfigImage, type ConfigReset, type ConfigSpace } from './config-space.ts';
+import { ConfigImage, type ConfigSpace } from './config-space.ts';
 import type { BarIndex, MsixSpec } from './spec.ts';
 
 /** Table Size is 11 bits, one less than the number of vectors. */
@@ -132,13 +132,13 @@ export class Msix {
   disable(): void {
     const flags = this.#config.get16(this.#flags) & ~(PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
     this.#config.set16(this.#flags, flags);
-    this.reset('function');
+    this.clearPending();
+    this.#clearTable();
   }
 
-  /** A device reset keeps the table, as the kernel writes it back afterwards. */
-  reset(kind: ConfigReset): void {
+  /** What a reset does: the table stays, as the kernel writes it back afterwards. */
+  clearPending(): void {
     this.#pending.fill(0);
-    if (kind === 'function') this.#clearTable();
   }
 
   #clearTable(): void {

@@ -3,9 +3,11 @@
  * the power state may have changed, `#applyConfig` derives anew which BARs can be reached (R4, R5), whether DMA may
  * pass and whether INTx shows.
  *
- * State between clients follows vfio-pci: `opened` turns decode on and messages off, `closed` stops bus mastering;
- * VFIO_DEVICE_RESET keeps the header and the interrupt and link controls, as the kernel saves and restores them; a
- * function level reset leaves power-on values, with decode off.
+ * State between clients follows vfio-pci: `opened` turns decode on and messages off, `closed` stops bus mastering.
+ * So do resets, whether asked for by VFIO_DEVICE_RESET, by FLR in config space or by leaving D3hot without
+ * No_Soft_Reset: the header and the interrupt and link controls stay, as the kernel saves and restores them around all
+ * three. Clients count on it: QEMU maps BARs by what it saw written, and answers reads of them itself. A guest that
+ * restores what its reset changed finds the BARs in place and does not write them.
  */
 import {
   PCI_COMMAND,
@@ -39,7 +41,7 @@ import {
 import { addressOf, type Bar, barsOf } from './bars.ts';
 import { BusMasterPort } from './bus-master.ts';
 import { type CapabilityOffsets, placeCapabilities } from './capabilities.ts';
-import { type ConfigReset, ConfigSpace } from './config-space.ts';
+import { ConfigSpace } from './config-space.ts';
 import { watchExpress } from './express.ts';
 import { COMMAND_MASK, decodeBits, headerImage } from './header.ts';
 import { irqSpecsOf, PciInterrupts } from './interrupts.ts';
@@ -169,7 +171,7 @@ export class PciDevice extends VfioDevice {
   protected override resetState(): MaybePromise<void> {
     const kind = this.#resetKind;
     this.#resetKind = 'device';
-    this.#resetConfig(kind);
+    this.#resetConfig();
     for (const bar of this.#bars) {
       const handler = this.#handlerOf(bar);
       if (handler instanceof RegisterBlock) handler.reset();
@@ -194,18 +196,17 @@ export class PciDevice extends VfioDevice {
   /** The write that causes it is answered at once: the specification gives software 100 ms to wait by itself. */
   #functionReset(kind: PciReset): void {
     if (this.#inReset) {
-      this.#resetConfig(kind);
+      this.#resetConfig();
       return;
     }
     this.#resetKind = kind;
     void this.reset();
   }
 
-  #resetConfig(kind: PciReset): void {
-    const scope: ConfigReset = kind === 'device' ? 'device' : 'function';
-    this.config.reset(scope);
+  #resetConfig(): void {
+    this.config.reset();
     this.#power?.reset();
-    this.#interrupts.reset(scope);
+    this.#interrupts.reset();
     this.#applyConfig();
   }
 

@@ -138,12 +138,10 @@ describe('Ram', () => {
       expect(source.unavailable(0, 4096)).toBeNull();
     });
 
-    it('survives a function level reset, which switches decode off', () => {
+    it('survives a function level reset', () => {
       const bench = new Bench();
       bench.write(BAR2, 0, 0x1234_5678);
       bench.config(bench.capability('express') + PCI_EXP_DEVCTL, PCI_EXP_DEVCTL_BCR_FLR);
-      expect(bench.read(BAR2, 0)).toBe(-EIO);
-      bench.config(PCI_COMMAND, PCI_COMMAND_MEMORY);
       expect(bench.read(BAR2, 0)).toBe(0x1234_5678);
     });
 
