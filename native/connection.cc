@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -40,7 +41,7 @@ static void collect_fds(msghdr* message, Fds* fresh) {
   }
 }
 
-bool Connection::receive() {
+bool Connection::receive(bool nap) {
   alignas(cmsghdr) uint8_t ancillary[CMSG_SPACE(sizeof(int) * FDS_MAX)];
   iovec place = {received + have, received_size - have};
   msghdr message = {};
@@ -48,7 +49,7 @@ bool Connection::receive() {
   message.msg_iovlen = 1;
   message.msg_control = ancillary;
   message.msg_controllen = sizeof ancillary;
-  ssize_t got = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  ssize_t got = recvmsg(fd, &message, (nap ? 0 : MSG_DONTWAIT) | MSG_CMSG_CLOEXEC);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
   if (got < 0) {
     end_and_tell(RECEIVE_FAILED, errno);
@@ -302,7 +303,14 @@ static uint8_t* hold_buffer(Connection* connection, napi_env env, napi_value buf
   return static_cast<uint8_t*>(data);
 }
 
-// (fd, received, sending, control, messageMax, fdsMax, queueMax, readWhileBlocked, busyPollUs, callback) -> id
+// Lets `receive` sleep in the socket. All other calls on it say MSG_DONTWAIT.
+static void allow_naps(int fd) {
+  timeval limit = {0, NAP_US};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+}
+
+// (fd, received, sending, control, messageMax, fdsMax, queueMax, readWhileBlocked, busyPollUs, dedicated, callback) -> id
 static double open_call(const Arguments& a) {
   State* state = state_of(a.env);
   Connection* connection = new Connection();
@@ -317,7 +325,9 @@ static double open_call(const Arguments& a) {
   connection->queue_max = a.number(6);
   connection->read_while_blocked = a.integer(7) != 0;
   connection->spin_ns = static_cast<uint64_t>(a.number(8)) * 1000;
-  connection->callback.set(a.env, a.value[9], "vfio:connection");
+  connection->dedicated = a.integer(9) != 0;
+  if (connection->dedicated) allow_naps(connection->fd);
+  connection->callback.set(a.env, a.value[10], "vfio:connection");
   connection->id = static_cast<int>(free_place(state->connections));
   state->connections[connection->id] = connection;
   loop_added(state);

@@ -42,6 +42,10 @@ struct Piece {
   size_t sent = 0;
 };
 
+// How long a dedicated connection may keep libuv waiting: nothing that a person or a peer notices, and long enough that
+// messages in a row come in time.
+constexpr int NAP_US = 1000;
+
 // What the received bytes begin with.
 struct Batch {
   size_t end = 0;     // complete messages lie in [0, end)
@@ -58,6 +62,7 @@ struct Connection {
   bool ended = false;  // the fd is closed; freed at the next turn of the loop
   bool failed = false;  // sending failed: its end is told at the next turn
   bool read_while_blocked = false;
+  bool dedicated = false;  // the thread is there for this connection: see loop.cc
   Reason reason = PEER_CLOSED;
   int error = 0;
 
@@ -80,8 +85,9 @@ struct Connection {
   Callback callback;
   std::vector<napi_ref> buffers;
 
-  // Reads once and delivers what is complete. False when there was nothing to read.
-  bool receive();
+  // Reads once and delivers what is complete. False when there was nothing to read. With `nap`, which only a dedicated
+  // connection may say, it waits for that up to NAP_US.
+  bool receive(bool nap = false);
   // Sends what waits, as far as the socket takes it.
   void flush();
   // `sending` [0, length), with fds on its first byte. 0, or a negative errno when the fds are no fds.

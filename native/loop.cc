@@ -46,6 +46,7 @@ static bool may_read(const Connection* connection) {
 }
 
 static void received_something(State* state, const Connection* connection) {
+  state->in_a_row = true;
   if (connection->spin_ns == 0) return;
   state->spin_until = std::max(state->spin_until, uv_hrtime() + connection->spin_ns);
 }
@@ -100,6 +101,18 @@ static bool wait_and_serve(State* state, int timeout) {
   return !libuv_ready && (ready > 0 || timeout == 0);
 }
 
+// The one connection of a thread that does nothing else, or null. While messages keep coming, sleeping in its socket saves
+// the poll, a third of what a message costs. What else happens in the thread waits for TURNS_MAX messages or NAP_US.
+static Connection* napping(State* state) {
+  if (state->connections_open != 1) return nullptr;
+  for (Connection* connection : state->connections) {
+    if (connection == nullptr) continue;
+    bool may_nap = connection->dedicated && may_read(connection) && !connection->blocked();
+    return may_nap ? connection : nullptr;
+  }
+  return nullptr;
+}
+
 static void on_prepare(uv_prepare_t* handle) {
   State* state = static_cast<State*>(handle->data);
   if (state->serving) return;  // somebody runs the loop from inside a handler
@@ -111,7 +124,10 @@ static void on_prepare(uv_prepare_t* handle) {
     uv_update_time(state->uv);
     int timeout = uv_backend_timeout(state->uv);
     bool looking = timeout != 0 && still_looking(state);
-    if (looking && turn % SPINS_PER_POLL != 0) {
+    Connection* connection = state->in_a_row && timeout != 0 && !looking ? napping(state) : nullptr;
+    if (connection != nullptr) {
+      state->in_a_row = connection->receive(true);
+    } else if (looking && turn % SPINS_PER_POLL != 0) {
       spin(state);
     } else if (!wait_and_serve(state, looking ? 0 : timeout) || timeout == 0) {
       break;

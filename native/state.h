@@ -29,6 +29,7 @@ struct State {
   bool unfinished = false;  // a connection waits for its end to be told, or to be freed
   bool halted = false;      // JavaScript cannot be called any more: the environment is going away
   uint64_t spin_until = 0;  // uv_hrtime(); until then look instead of sleeping
+  bool in_a_row = false;  // the last look at a connection found something
   std::vector<pollfd> poll_fds;
 
   std::vector<Watch*> watches;  // by id; null where free

@@ -21,6 +21,7 @@ export interface ConnectionLimits {
   readonly sendBufferBytes: number;
   readonly sendQueueBytes: number;
   readonly busyPollUs: number;
+  readonly dedicated: boolean;
   readonly readWhileBlocked: boolean;
 }
 
@@ -33,6 +34,7 @@ export function connectionLimits(options: ConnectionOptions): ConnectionLimits {
     sendBufferBytes: options.sendBufferBytes ?? maxMessageBytes + SLACK_BYTES,
     sendQueueBytes: options.sendQueueBytes ?? SEND_QUEUE_BYTES,
     busyPollUs: options.busyPollUs ?? 0,
+    dedicated: options.dedicated ?? false,
     readWhileBlocked: options.readWhileBlocked ?? false,
   };
   inRange('maxMessageBytes', maxMessageBytes, HEADER_BYTES, BUFFER_BYTES_MAX);

@@ -169,14 +169,17 @@ test('1000 connections come and go without a trace', async () => {
   expect(openFds()).toBe(before);
 });
 
-describe('a worker', () => {
+describe.each([
+  ['a worker', false],
+  ['a worker dedicated to its connection', true],
+])('%s', (_, dedicated) => {
   async function start(
     busyPollUs = 0,
   ): Promise<{ worker: Worker; peer: Recorder; order: (text: string) => Promise<void> }> {
     const [a, b] = sys.socketpair();
     const worker = new Worker(LOAD_TYPESCRIPT, {
       eval: true,
-      workerData: { url: ECHO_WORKER, fd: a, busyPollUs },
+      workerData: { url: ECHO_WORKER, fd: a, busyPollUs, dedicated },
     });
     const heard: string[] = [];
     worker.on('message', (text: string) => heard.push(text));
@@ -198,6 +201,21 @@ describe('a worker', () => {
     }
     await order('hello');
     expect(peer.ids).toEqual(Array.from({ length: 50 }, (_, i) => i));
+    await worker.terminate();
+  });
+
+  test('hears its parent while messages never stop coming', async () => {
+    const { worker, peer, order } = await start();
+    let answers = 0;
+    peer.reply = () => {
+      answers++;
+      peer.arrivals.length = 0;
+      peer.connection.sendingBytes.set(message(1));
+      return HEADER;
+    };
+    sendBytes(peer.connection, message(1));
+    for (let i = 0; i < 20; i++) await order(`order ${i}`);
+    await until(() => answers > 1000, 'traffic');
     await worker.terminate();
   });
 

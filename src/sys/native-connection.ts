@@ -53,6 +53,7 @@ export class NativeConnection implements Connection {
       limits.sendQueueBytes,
       limits.readWhileBlocked ? 1 : 0,
       limits.busyPollUs,
+      limits.dedicated ? 1 : 0,
       (event, first, second) => this.onEvent(event, first, second),
     );
   }

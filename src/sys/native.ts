@@ -73,6 +73,7 @@ export interface NativeBinding {
     queueMax: number,
     readWhileBlocked: number,
     busyPollUs: number,
+    dedicated: number,
     callback: (event: number, first: number, second: number) => number,
   ): number;
   connectionSend(id: number, length: number, fdCount: number): number;

@@ -7,7 +7,7 @@ import { openSys } from '../../src/sys/index.ts';
 import { HEADER, LIMITS } from './sys-streams.ts';
 
 const sys = openSys();
-const { fd, busyPollUs } = workerData as { fd: number; busyPollUs: number };
+const { fd, ...options } = workerData as { fd: number; busyPollUs: number; dedicated: boolean };
 const fill = sys.memfdCreate('window of a worker');
 sys.ftruncate(fill, 4096);
 const window = sys.map(fill, 0, 4096, 'rw');
@@ -16,7 +16,7 @@ let hang = false;
 
 const connection = sys.connection(
   fd,
-  { ...LIMITS, busyPollUs },
+  { ...LIMITS, ...options },
   {
     onMessages(end: number): number {
       while (hang) window.bytes[0]!++;
