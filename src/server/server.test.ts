@@ -247,6 +247,14 @@ describe('one client at a time', () => {
 });
 
 describe('sockets', () => {
+  test('a descriptor that is no socket is refused, and stays open', async () => {
+    const sys = openSys();
+    const fd = sys.memfdCreate('no-socket');
+    const server = new VfioUserServer(new TestDevice('mistaken'), { fd });
+    await expect(server.listen()).rejects.toMatchObject({ code: 'EINVAL' });
+    sys.close(fd);
+  });
+
   test('a file that a dead server left is replaced; a live one is EADDRINUSE and stays', async () => {
     served = await serve();
     const other = new VfioUserServer(new TestDevice('other'), { socketPath: served.path });

@@ -19,12 +19,12 @@ import {
   CLOSE_TIMEOUT_MS,
   DEFAULT_REQUEST_TIMEOUT_MS,
   KERNEL_MESSAGE_FDS,
-  LISTEN_BACKLOG,
   MAX_LOGGED_ERRORS,
   MAX_REFUSALS,
   MIN_TRANSFER_BYTES,
   NEGOTIATION_TIMEOUT_MS,
 } from './limits.ts';
+import { inheritedSocket, listenAt } from './listen.ts';
 import { type Logger, silent } from './logger.ts';
 import type { ServerLimits } from './negotiate.ts';
 import { PeerRegistry } from './peers.ts';
@@ -147,7 +147,8 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
           this.#log('warn', `${this.device.name}: the client took away memory of ${region.name}`),
       });
       const { socketPath, fd } = this.#options;
-      this.#listenFd = socketPath === undefined ? fd! : this.#sys.listen(socketPath, LISTEN_BACKLOG);
+      this.#listenFd =
+        socketPath === undefined ? inheritedSocket(this.#sys, fd!) : listenAt(this.#sys, socketPath);
       this.#watcher = this.#sys.watch(this.#listenFd, () => this.#onReadable());
       this.#state = 'listening';
     } catch (error) {

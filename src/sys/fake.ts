@@ -35,6 +35,7 @@ const FIRST_FD = 1_000_000;
 const FAKE_DEVICE = 0xfa4e;
 const O_RDWR = 2;
 const S_IFREG_0777 = 0o100777;
+const S_IFSOCK_0777 = 0o140777;
 const MEMFD_NAME_MAX = 249;
 
 export class FakeSys implements SysLayer {
@@ -83,8 +84,10 @@ export class FakeSys implements SysLayer {
   identity(fd: number): FileIdentity {
     const description = this.description(fd);
     const base = { dev: FAKE_DEVICE, accessMode: O_RDWR, mode: S_IFREG_0777 } as const;
-    if (!(description instanceof FileDescription))
-      return { ...base, ino: 0, sizeBytes: 0, seals: -1, mode: 0 };
+    if (!(description instanceof FileDescription)) {
+      const mode = description.kind === 'eventfd' ? 0 : S_IFSOCK_0777;
+      return { ...base, ino: 0, sizeBytes: 0, seals: -1, mode };
+    }
     const { ino, sizeBytes, seals } = description.file;
     return { ...base, ino, sizeBytes, seals };
   }
