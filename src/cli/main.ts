@@ -46,14 +46,17 @@ function explain(error: unknown): { readonly message: string; readonly code: num
   if (error instanceof UsageError) {
     return { message: `vfio: ${error.message}. ${error.nextStep}\n`, code: EXIT_USAGE };
   }
-  if (error instanceof VfioError)
-    return { message: `vfio: ${error.code}: ${error.message}\n`, code: EXIT_FAILURE };
+  if (error instanceof VfioError) {
+    const code = error.message.includes(error.code) ? '' : `${error.code}: `;
+    return { message: `vfio: ${code}${error.message}\n`, code: EXIT_FAILURE };
+  }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { message: `vfio: ${text}\n`, code: EXIT_FAILURE };
 }
 
 // Whoever read the output may be gone (`vfio demo | head`): there is nobody to tell, and the command still ends well.
 process.stdout.on('error', () => {});
+process.stderr.on('error', () => {});
 
 try {
   await program().parseAsync();

@@ -29,7 +29,7 @@ describe('wrong command lines end with exit code 2 and the next step', () => {
     ['an unknown command', ['explode'], 'unknown command'],
     ['an unknown option', ['demo', '--fast'], '--help'],
     ['serve without a device', ['serve'], 'missing required argument'],
-    ['serve without a socket', ['serve', 'edu'], 'Add --socket-path=/run/edu.sock'],
+    ['serve without a socket', ['serve', 'edu'], 'Add --socket-path=/tmp/edu.sock'],
     ['an unknown device', ['serve', 'gpu:/tmp/x.sock'], 'There are edu and ram'],
     ['a size that is none', ['serve', 'ram:/tmp/x.sock', '--size=big'], 'Write a size'],
     ['a size that ram cannot have', ['serve', 'ram:/tmp/x.sock', '--size=3M'], 'power of two'],
@@ -73,7 +73,14 @@ describe('failures end with exit code 1 and say why', () => {
   test('a socket that cannot be made', () => {
     const { code, stderr } = vfio(['serve', 'edu:/nonexistent/edu.sock']);
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^vfio: E[A-Z]+: /);
+    expect(stderr).toMatch(/^vfio: ENOENT: .*make it, or use another path\n$/);
+  });
+
+  test('a descriptor that is not open', () => {
+    const { code, stderr } = vfio(['serve', 'edu', '--fd=77']);
+    expect(code).toBe(1);
+    expect(stderr).toContain('fd 77');
+    expect(stderr).toContain('EBADF');
   });
 
   test('a module that does not load', async () => {

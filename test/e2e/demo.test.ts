@@ -4,7 +4,8 @@
 import { readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { describe, expect, test } from 'vitest';
-import { vfio } from './support.ts';
+import { LineChild } from '../../src/cli/demo/child.ts';
+import { inFolder, main, vfio } from './support.ts';
 
 interface Step {
   readonly rule: string;
@@ -49,6 +50,24 @@ describe.each([
     expect(steps(stdout).some((step) => step.rule === 'R2' && /^[0-9]{7} bytes/.test(step.step))).toBe(true);
   });
 });
+
+test.each<NodeJS.Signals>(['SIGINT', 'SIGTERM', 'SIGHUP'])(
+  '%s ends it and leaves no files',
+  async (signal) => {
+    await inFolder(async (folder) => {
+      const demo = new LineChild({
+        args: [main, 'demo', '--json', '--two-servers'],
+        environment: { TMPDIR: folder },
+      });
+      // The first step is told: servers and sockets are there.
+      await demo.line();
+      expect(readdirSync(folder)).toHaveLength(1);
+      demo.process.kill(signal);
+      expect(await demo.ended).toEqual({ code: null, signal });
+      expect(readdirSync(folder)).toEqual([]);
+    });
+  },
+);
 
 test('the reason of a fault comes from the server: by name in one process, as lost memory across two', () => {
   const reasons = (flags: string[]) =>

@@ -57,6 +57,18 @@ describe('vfio serve', () => {
     });
   });
 
+  test('tells nothing about who only looked whether somebody listens', async () => {
+    await inFolder(async (folder) => {
+      const socket = join(folder, 'edu.sock');
+      const serving = new Serving(['edu', `--socket-path=${socket}`, '--json']);
+      await serving.event('ready');
+      expect(vfio(['serve', 'edu', `--socket-path=${socket}`]).code).toBe(1);
+      await (await openDevice(socket)).close();
+      expect(await serving.event('session')).toMatchObject({ state: 'attached' });
+      await serving.child.stop();
+    });
+  });
+
   test('replaces the socket of a server that died, and leaves that of a live one alone', async () => {
     await inFolder(async (folder) => {
       const socket = join(folder, 'edu.sock');
@@ -158,6 +170,15 @@ describe('vfio serve', () => {
         serving.child.send('release ram');
         expect(await serving.event('release')).toMatchObject({ device: 'ram', reason: 'device is released' });
         expect((await serving.child.stop()).code).toBe(0);
+      });
+    });
+
+    test('ends on SIGTERM while its input is still open', async () => {
+      await inFolder(async (folder) => {
+        const serving = new Serving([`ram:${join(folder, 'ram.sock')}`, '--control', '--json']);
+        await serving.event('ready');
+        serving.child.process.kill('SIGTERM');
+        expect(await serving.child.ended).toEqual({ code: 0, signal: null });
       });
     });
 

@@ -19,6 +19,8 @@ export interface ChildOptions {
   readonly fds?: readonly number[];
   /** The child may well be killed by a signal: leave no core file of it. */
   readonly noCore?: boolean;
+  /** Environment variables besides this process's. */
+  readonly environment?: NodeJS.ProcessEnv;
 }
 
 /** Most lines that are kept unread. A child that writes more without being asked is broken. */
@@ -44,6 +46,7 @@ export class LineChild {
     const [program, ...args] = [...command, process.execPath, ...options.args];
     this.process = spawn(program!, args, {
       stdio: ['pipe', 'pipe', 'inherit', ...(options.fds ?? [])],
+      env: { ...process.env, ...options.environment },
     });
     // Writing to a child that has just died is not an error here: the caller learns it from `ended`.
     this.#stdin.on('error', () => {});

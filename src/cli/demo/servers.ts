@@ -18,6 +18,8 @@ const START_TIMEOUT_MS = 10_000;
 /** An event that follows from what the demo just did comes at once. */
 const EVENT_TIMEOUT_MS = 5_000;
 
+const END_SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+
 export interface ServersOptions {
   /** edu and ram in a process each, so that device memory crosses a process boundary. */
   readonly twoServers: boolean;
@@ -33,11 +35,13 @@ export class Servers {
   readonly #folder: string;
   readonly #edu: LineChild;
   readonly #ram: LineChild;
+  readonly #onSignal: NodeJS.SignalsListener = (signal) => this.#abandon(signal);
 
   private constructor(folder: string, options: ServersOptions) {
     this.#folder = folder;
     this.eduSocket = join(folder, 'edu.sock');
     this.ramSocket = join(folder, 'ram.sock');
+    for (const signal of END_SIGNALS) process.on(signal, this.#onSignal);
     const edu = `edu:${this.eduSocket}`;
     const ram = `ram:${this.ramSocket}`;
     const flags = ['--json', '--control', `--size=${options.ramSizeBytes}`];
@@ -87,8 +91,20 @@ export class Servers {
   /** Ends the processes. True if every one of them ended as a server should: with exit code 0. */
   async stop(): Promise<boolean> {
     const ends = await Promise.all([...new Set([this.#edu, this.#ram])].map((child) => child.stop()));
-    rmSync(this.#folder, { recursive: true, force: true });
+    this.#removeTraces();
     return ends.every((end) => end.code === 0);
+  }
+
+  /** Somebody ends the demo (Ctrl-C): leave nothing behind, and die of the signal as if we had not caught it. */
+  #abandon(signal: NodeJS.Signals): void {
+    for (const child of [this.#edu, this.#ram]) child.process.kill('SIGKILL');
+    this.#removeTraces();
+    process.kill(process.pid, signal);
+  }
+
+  #removeTraces(): void {
+    rmSync(this.#folder, { recursive: true, force: true });
+    for (const signal of END_SIGNALS) process.off(signal, this.#onSignal);
   }
 
   async #event<Name extends ServeEvent['event']>(

@@ -45,7 +45,7 @@ export function resolveDevices(
   if (!alone && (common.socketPath !== null || common.fd !== null)) {
     throw new UsageError(
       '--socket-path and --fd serve one device',
-      'Give each device its own socket: vfio serve edu:/run/edu.sock ram:/run/ram.sock',
+      'Give each device its own socket: vfio serve edu:/tmp/edu.sock ram:/tmp/ram.sock',
     );
   }
   const devices = parsed.map((argument) => ({
@@ -59,7 +59,7 @@ export function resolveDevices(
   if (homeless !== undefined) {
     throw new UsageError(
       `${homeless.name} has no socket`,
-      `Add --socket-path=/run/${homeless.name}.sock, or write ${homeless.device}:/run/${homeless.name}.sock.`,
+      `Add --socket-path=/tmp/${homeless.name}.sock, or write ${homeless.device}:/tmp/${homeless.name}.sock.`,
     );
   }
   checkDistinct(devices);
@@ -67,12 +67,12 @@ export function resolveDevices(
 }
 
 function checkSocketPath(path: string): void {
-  if (path === '') throw new UsageError('the path of the socket is empty', 'Write DEVICE:/run/device.sock.');
+  if (path === '') throw new UsageError('the path of the socket is empty', 'Write DEVICE:/tmp/device.sock.');
   const bytes = Buffer.byteLength(path);
   if (bytes <= MAX_SOCKET_PATH_BYTES) return;
   throw new UsageError(
     `the socket path '${path}' has ${bytes} bytes, Linux takes ${MAX_SOCKET_PATH_BYTES}`,
-    'Use a shorter path, /run or /tmp for example.',
+    'Use a shorter path, in /tmp for example.',
   );
 }
 

@@ -2,10 +2,17 @@
  * Serves devices until the process is told to stop: makes each, puts it on its socket, and tells what
  * happens.
  */
+import type { EventEmitter } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { VfioDevice } from '../../core/index.ts';
-import { type Logger, type ServerOptions, serveInWorker, VfioUserServer } from '../../server/index.ts';
+import {
+  type Logger,
+  type ServerOptions,
+  serveInWorker,
+  VfioUserServer,
+  type WorkerServer,
+} from '../../server/index.ts';
 import { control, type Devices } from './control.ts';
 import type { DeviceArgument } from './device-argument.ts';
 import { qemuOption, type Teller } from './events.ts';
@@ -39,6 +46,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   const devices = new Map<string, VfioDevice>();
   const served: Served[] = [];
   const stop = stopRequest(options.controlInput);
+  let closeControl = (): void => {};
   try {
     for (const argument of options.devices) {
       const one = options.worker
@@ -47,9 +55,12 @@ export async function serve(options: ServeOptions): Promise<void> {
       served.push(one);
       tellReady(argument, options.tell);
     }
-    if (options.controlInput !== null) readControl(options.controlInput, devices, options.tell);
+    if (options.controlInput !== null) {
+      closeControl = readControl(options.controlInput, devices, options.tell);
+    }
     await stop;
   } finally {
+    closeControl();
     for (const one of served.reverse()) {
       await one.close();
       options.tell({ event: 'stopped', device: one.name });
@@ -66,8 +77,7 @@ async function serveHere(
   const { name } = argument;
   const device = await makeDevice(argument.device, name, options.deviceOptions);
   const server = new VfioUserServer(device, { ...serverOptions(argument, options), log: logger(name, tell) });
-  server.on('session', () => tell({ event: 'session', device: name, state: 'attached' }));
-  server.on('close', () => tell({ event: 'session', device: name, state: 'detached' }));
+  tellSessions(server, name, tell);
   await server.listen();
   observeDevice(name, device, tell);
   devices.set(name, device);
@@ -87,9 +97,22 @@ async function serveInThread(argument: DeviceArgument, options: ServeOptions): P
     deviceOptions,
     log: logger(name, tell),
   });
-  server.on('session', () => tell({ event: 'session', device: name, state: 'attached' }));
-  server.on('close', () => tell({ event: 'session', device: name, state: 'detached' }));
+  tellSessions(server, name, tell);
   return { name, close: () => server.close() };
+}
+
+/** Who only connected, to see whether somebody listens for example, was never attached and does not detach. */
+function tellSessions(server: VfioUserServer | WorkerServer, name: string, tell: Teller): void {
+  const events: Pick<EventEmitter, 'on'> = server;
+  let attached = false;
+  events.on('session', () => {
+    attached = true;
+    tell({ event: 'session', device: name, state: 'attached' });
+  });
+  events.on('close', () => {
+    if (attached) tell({ event: 'session', device: name, state: 'detached' });
+    attached = false;
+  });
 }
 
 function serverOptions(argument: DeviceArgument, { fd, busyPollUs }: ServeOptions): ServerOptions {
@@ -110,15 +133,19 @@ function tellReady({ name, socketPath }: DeviceArgument, tell: Teller): void {
   tell({ event: 'ready', device: name, socket: socketPath, qemu, pid: process.pid });
 }
 
-/** Control lines run one after the other, in the order in which they came. */
-function readControl(input: Readable, devices: Devices, tell: Teller): void {
+/**
+ * Control lines run one after the other, in the order in which they came. Call what is returned at the end: input
+ * that is still open would keep the process alive.
+ */
+function readControl(input: Readable, devices: Devices, tell: Teller): () => void {
   let before: Promise<void> = Promise.resolve();
-  createInterface({ input }).on('line', (line) => {
+  const lines = createInterface({ input }).on('line', (line) => {
     before = before.then(async () => {
       const answer = await control(devices, line);
       tell({ event: 'control', command: line, ...answer });
     });
   });
+  return () => lines.close();
 }
 
 /** Resolves when the process is told to stop, when whoever controls it is gone, or when nothing is left to serve. */
