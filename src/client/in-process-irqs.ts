@@ -3,9 +3,9 @@
  * all that was signalled meanwhile. A driver's listener never runs inside the device's code.
  */
 import { type IrqTrigger, setIrqs, type VfioDevice, VfioError } from '../core/index.ts';
+import { EventfdTrigger } from '../sys/index.ts';
 import type { SysLayer } from '../sys/sys-layer.ts';
 import type { InterruptListener, IrqInfo, SetIrqsRequest } from './device-handle.ts';
-import { FdTrigger } from './fd-trigger.ts';
 import { Interrupts } from './interrupts.ts';
 
 class CallbackTrigger implements IrqTrigger {
@@ -83,13 +83,24 @@ export class InProcessIrqs {
   }
 
   #triggers(eventfds: readonly (number | null)[]): (IrqTrigger | null)[] {
-    const made: (FdTrigger | null)[] = [];
+    const made: (EventfdTrigger | null)[] = [];
     try {
-      for (const fd of eventfds) made.push(fd === null ? null : new FdTrigger(this.#sys, fd));
+      for (const fd of eventfds) made.push(fd === null ? null : this.#triggerOf(fd));
     } catch (error) {
       for (const trigger of made) trigger?.close();
       throw error;
     }
     return made;
+  }
+
+  /** The caller keeps its fd. */
+  #triggerOf(fd: number): EventfdTrigger {
+    const ours = this.#sys.dup(fd);
+    try {
+      return new EventfdTrigger(this.#sys, ours);
+    } catch (error) {
+      this.#sys.close(ours);
+      throw error;
+    }
   }
 }

@@ -1,6 +1,5 @@
 /* Public names of the server room: any VfioDevice, served to a vfio-user client. */
 export type { IoEventfd, IoEventfdDevice } from './io-fds.ts';
-export { EventfdTrigger } from './irqs.ts';
 export { type Logger, type LogLevel, silent } from './logger.ts';
 export { type PeerMemory, PeerRegistry } from './peers.ts';
 export type { SessionReport } from './report.ts';

@@ -1,43 +1,11 @@
 /*
- * DEVICE_GET_IRQ_INFO and DEVICE_SET_IRQS, and the eventfds that a client gives us to be interrupted by.
+ * DEVICE_GET_IRQ_INFO and DEVICE_SET_IRQS.
  */
 import { ERRNO, vfio_irq_info, vfio_irq_set } from '../abi/index.ts';
-import { decodeIrqSetFlags, type IrqTrigger, setIrqs, type VfioDevice, VfioError } from '../core/index.ts';
-import type { SysLayer, Watcher } from '../sys/sys-layer.ts';
+import { decodeIrqSetFlags, setIrqs, type VfioDevice, VfioError } from '../core/index.ts';
+import { EventfdTrigger } from '../sys/index.ts';
+import type { SysLayer } from '../sys/sys-layer.ts';
 import type { Message } from './message.ts';
-
-/** An eventfd of the client: we signal it, or listen to it (resample, mask by eventfd). Owns the fd. */
-export class EventfdTrigger implements IrqTrigger {
-  readonly #sys: SysLayer;
-  readonly #fd: number;
-  #watcher: Watcher | null = null;
-  #closed = false;
-
-  /** Adopts `fd`. EINVAL if it is no eventfd; the fd is still the caller's then. */
-  constructor(sys: SysLayer, fd: number) {
-    sys.adoptEventfd(fd);
-    this.#sys = sys;
-    this.#fd = fd;
-  }
-
-  signal(): void {
-    if (!this.#closed) this.#sys.eventfdSignal(this.#fd);
-  }
-
-  listen(listener: () => void): void {
-    this.#watcher?.close();
-    this.#watcher = this.#sys.watch(this.#fd, () => {
-      if (this.#sys.eventfdRead(this.#fd) > 0) listener();
-    });
-  }
-
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#watcher?.close();
-    this.#sys.close(this.#fd);
-  }
-}
 
 /** Answers DEVICE_GET_IRQ_INFO. EINVAL: too short, or no such index. */
 export function getIrqInfo(device: VfioDevice, message: Message): number {

@@ -5,6 +5,7 @@ import { loadNative } from './native.ts';
 import { NativeSys } from './native-sys.ts';
 import type { SysLayer } from './sys-layer.ts';
 
+export { EventfdTrigger } from './eventfd-trigger.ts';
 export { FakeSys } from './fake.ts';
 export type {
   Connection,

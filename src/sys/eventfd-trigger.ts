@@ -1,25 +1,21 @@
 /*
- * An eventfd as a trigger of a device in this process: for programs that pass eventfds to `setIrqs` themselves.
+ * An eventfd as the trigger of an interrupt: what VFIO_DEVICE_SET_IRQS wires, whoever serves it.
  */
-import type { IrqTrigger } from '../core/index.ts';
-import type { SysLayer, Watcher } from '../sys/sys-layer.ts';
+import type { IrqTrigger } from '../core/irq.ts';
+import type { SysLayer, Watcher } from './sys-layer.ts';
 
-export class FdTrigger implements IrqTrigger {
+/** An eventfd: signalled when the interrupt fires, or listened to (resample, mask by eventfd). Owns the fd. */
+export class EventfdTrigger implements IrqTrigger {
   readonly #sys: SysLayer;
   readonly #fd: number;
   #watcher: Watcher | null = null;
   #closed = false;
 
-  /** Duplicates `fd`. EINVAL if it is no eventfd. */
+  /** Adopts `fd`. EINVAL if it is no eventfd; the fd is still the caller's then. */
   constructor(sys: SysLayer, fd: number) {
+    sys.adoptEventfd(fd);
     this.#sys = sys;
-    this.#fd = sys.dup(fd);
-    try {
-      sys.adoptEventfd(this.#fd);
-    } catch (error) {
-      sys.close(this.#fd);
-      throw error;
-    }
+    this.#fd = fd;
   }
 
   signal(): void {
