@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { VfioError } from '../core/index.ts';
+import { DeviceSetupError } from '../server/index.ts';
 import { demoCommand } from './demo.ts';
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from './exit-codes.ts';
 import { inspectCommand } from './inspect.ts';
@@ -46,6 +47,7 @@ function explain(error: unknown): { readonly message: string; readonly code: num
   if (error instanceof UsageError) {
     return { message: `vfio: ${error.message}. ${error.nextStep}\n`, code: EXIT_USAGE };
   }
+  if (error instanceof DeviceSetupError) return { message: `vfio: ${error.message}\n`, code: EXIT_USAGE };
   if (error instanceof VfioError) {
     const code = error.message.includes(error.code) ? '' : `${error.code}: `;
     return { message: `vfio: ${code}${error.message}\n`, code: EXIT_FAILURE };

@@ -1,9 +1,10 @@
 /*
- * A device from a module of its user: the module exports a class derived from VfioDevice, or a function that makes a
- * device.
+ * A device from a module of its user: the module exports a class derived from VfioDevice, a function that makes a
+ * device, or a device.
  */
-import { pathToFileURL } from 'node:url';
-import { VfioDevice, VfioError } from '../core/index.ts';
+import { VfioDevice } from '../core/index.ts';
+import { DeviceSetupError } from './device-setup-error.ts';
+import { loadModule } from './load-module.ts';
 
 /** Names a device in a module. */
 export interface DeviceModule {
@@ -15,29 +16,26 @@ export interface DeviceModule {
   readonly options?: unknown;
 }
 
-/** The URL of a module that is given as a URL or as a path. */
-export function moduleUrl(module: string | URL): string {
-  const text = String(module);
-  return /^[a-z]+:/.test(text) ? text : pathToFileURL(text).href;
-}
-
-/** Imports the module and makes its device. EINVAL if it exports nothing that makes one. */
-export async function makeDevice({
+/** Imports the module and makes its device. DeviceSetupError if it does not load, or exports nothing that makes one. */
+export async function loadDevice({
   module,
   exportName = 'default',
   options,
 }: DeviceModule): Promise<VfioDevice> {
-  const url = moduleUrl(module);
-  const exported = ((await import(url)) as Record<string, unknown>)[exportName];
-  if (typeof exported !== 'function') {
-    throw new VfioError(
-      'EINVAL',
-      `${url} has no export '${exportName}' that is a device class or a function`,
-    );
-  }
-  const device: unknown = /^class\b/.test(Function.prototype.toString.call(exported))
+  const made: unknown = await instance((await loadModule(module))[exportName], options);
+  if (made instanceof VfioDevice) return made;
+  const what = exportName === 'default' ? 'the default export' : `the export '${exportName}'`;
+  throw new DeviceSetupError(
+    `${what} of ${module} is no device of this package. ` +
+      'Export a class that extends PciDevice, an instance of one, or a function that returns one; ' +
+      'if it does, there are two copies of vfio: install it once.',
+  );
+}
+
+function instance(exported: unknown, options: unknown): unknown {
+  if (typeof exported !== 'function') return exported;
+  const isClass = /^class\b/.test(Function.prototype.toString.call(exported));
+  return isClass
     ? Reflect.construct(exported, [options])
-    : await (exported as (options: unknown) => unknown)(options);
-  if (device instanceof VfioDevice) return device;
-  throw new VfioError('EINVAL', `export '${exportName}' of ${url} made something that is no VfioDevice`);
+    : (exported as (options: unknown) => unknown)(options);
 }

@@ -1,4 +1,6 @@
 /* Public names of the server room: any VfioDevice, served to a vfio-user client. */
+export { type DeviceModule, loadDevice } from './device-module.ts';
+export { DeviceSetupError } from './device-setup-error.ts';
 export type { IoEventfd, IoEventfdDevice } from './io-fds.ts';
 export { type Logger, type LogLevel, silent } from './logger.ts';
 export { type PeerMemory, PeerRegistry } from './peers.ts';

@@ -3,16 +3,23 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { VfioError } from '../core/index.ts';
-import { makeDevice } from './device-module.ts';
+import { loadDevice } from './device-module.ts';
+import { DeviceSetupError } from './device-setup-error.ts';
 import { VfioUserServer } from './server.ts';
-import type { FromWorker, WorkerStart } from './worker-messages.ts';
+import type { FromWorker, WorkerFailure, WorkerStart } from './worker-messages.ts';
 
 function tell(message: FromWorker): void {
   parentPort?.postMessage(message);
 }
 
+function failure(error: unknown): WorkerFailure {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  const code = error instanceof VfioError ? error.code : null;
+  return { isSetup: error instanceof DeviceSetupError, code, message, stack };
+}
+
 async function serve({ module, exportName, deviceOptions, server: options }: WorkerStart): Promise<void> {
-  const device = await makeDevice({ module, options: deviceOptions, ...(exportName ? { exportName } : {}) });
+  const device = await loadDevice({ module, options: deviceOptions, ...(exportName ? { exportName } : {}) });
   const server = new VfioUserServer(device, {
     dedicated: true,
     ...options,
@@ -33,7 +40,6 @@ async function serve({ module, exportName, deviceOptions, server: options }: Wor
 try {
   await serve(workerData as WorkerStart);
 } catch (error) {
-  const code = error instanceof VfioError ? error.code : null;
-  tell({ type: 'failed', code, message: error instanceof Error ? error.message : String(error) });
+  tell({ type: 'failed', failure: failure(error) });
   parentPort?.close();
 }

@@ -16,10 +16,18 @@ export interface WorkerStart {
   readonly server: WorkerServerOptions;
 }
 
+/** Why there is no server: an error without its class, which does not cross threads. */
+export interface WorkerFailure {
+  readonly isSetup: boolean;
+  readonly code: ErrnoName | null;
+  readonly message: string;
+  readonly stack: string | undefined;
+}
+
 /** From the worker. */
 export type FromWorker =
   | { readonly type: 'ready' }
-  | { readonly type: 'failed'; readonly code: ErrnoName | null; readonly message: string }
+  | { readonly type: 'failed'; readonly failure: WorkerFailure }
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string }
   | { readonly type: 'session'; readonly peerPid: number | null }
   | { readonly type: 'close'; readonly reason: string; readonly errno: number }

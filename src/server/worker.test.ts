@@ -44,7 +44,7 @@ describe('serveInWorker', () => {
       code: 'EINVAL',
     });
     await expect(serveInWorker(MODULE, { ...options, exportName: 'makeNothing' })).rejects.toThrow(
-      /no VfioDevice/,
+      /is no device of this package/,
     );
     await expect(serveInWorker('/nowhere/device.js', options)).rejects.toThrow(/nowhere/);
     await expect(serveInWorker(MODULE, { socketPath: '/nowhere/s' })).rejects.toMatchObject({

@@ -6,9 +6,16 @@
 import { EventEmitter } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { VfioError } from '../core/index.ts';
-import { moduleUrl } from './device-module.ts';
+import { DeviceSetupError } from './device-setup-error.ts';
+import { moduleUrl } from './load-module.ts';
 import { type Logger, silent } from './logger.ts';
-import type { FromWorker, ToWorker, WorkerServerOptions, WorkerStart } from './worker-messages.ts';
+import type {
+  FromWorker,
+  ToWorker,
+  WorkerFailure,
+  WorkerServerOptions,
+  WorkerStart,
+} from './worker-messages.ts';
 
 /** How a worker's device and server are set up. All but `log` must be cloneable (structured clone). */
 export interface WorkerOptions extends WorkerServerOptions {
@@ -93,24 +100,30 @@ export async function serveInWorker(module: string | URL, options: WorkerOptions
   await new Promise<void>((resolve, reject) => {
     worker.on('message', (message: FromWorker) => {
       if (message.type === 'ready') resolve();
-      if (message.type === 'failed') reject(failure(message.code, message.message));
+      if (message.type === 'failed') reject(revived(message.failure));
     });
     workerServer.once('exit', (error) => reject(error ?? new Error('the worker ended before it listened')));
   });
   return workerServer;
 }
 
-function failure(code: VfioError['code'] | null, message: string): Error {
-  return code === null ? new Error(message) : new VfioError(code, message);
+/** The worker's error as one of this thread, with the stack of where it happened. */
+function revived({ isSetup, code, message, stack }: WorkerFailure): Error {
+  const error = isSetup
+    ? new DeviceSetupError(message)
+    : code === null
+      ? new Error(message)
+      : new VfioError(code, message);
+  if (stack !== undefined) error.stack = stack;
+  return error;
 }
 
-/** TypeScript, ours or the device's, needs tsx where Node cannot run it by itself; in a worker it must be asked in code. */
+/** From TypeScript sources, the worker needs tsx where Node cannot run them; in a worker it must be asked in code. */
 function startWorker(start: WorkerStart): Worker {
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const entry = new URL(`./worker-main.${extension}`, import.meta.url);
-  const typescript = extension === 'ts' || /\.[mc]?tsx?$/.test(start.module);
   const native = (process.features as { typescript?: unknown }).typescript;
-  if (!typescript || native) return new Worker(entry, { workerData: start });
+  if (extension === 'js' || native) return new Worker(entry, { workerData: start });
   const tsx = import.meta.resolve('tsx/esm/api');
   const code = `import(${JSON.stringify(tsx)}).then(({ register }) => {
     register();

@@ -2,12 +2,11 @@
  * Makes the device that an argument of `vfio serve` names: a built-in one from the command line's options, or
  * what a user's module exports by default.
  */
-import { type Consent, VfioDevice } from '../../core/index.ts';
+import type { Consent, VfioDevice } from '../../core/index.ts';
 import { Edu } from '../../devices/edu/device.ts';
 import { Ram } from '../../devices/ram/device.ts';
-import { UsageError } from '../usage-error.ts';
+import { DeviceSetupError, loadDevice } from '../../server/index.ts';
 import { isModulePath } from './device-argument.ts';
-import { loadModule } from './load-module.ts';
 
 /** What the command line says about devices. Can be sent to a worker. */
 export interface DeviceOptions {
@@ -31,37 +30,21 @@ const BUILT_IN: Readonly<Record<string, (name: string, options: DeviceOptions) =
     }),
 };
 
-/** Makes `device` under `name`. UsageError when nothing can be made of it. */
+/** Makes `device` under `name`. DeviceSetupError when nothing can be made of it. */
 export async function makeDevice(device: string, name: string, options: DeviceOptions): Promise<VfioDevice> {
-  if (isModulePath(device)) return fromModule(device, options);
+  if (isModulePath(device)) return loadDevice({ module: device, options: options.custom ?? {} });
   const make = Object.hasOwn(BUILT_IN, device) ? BUILT_IN[device] : undefined;
   if (make === undefined) {
-    throw new UsageError(
-      `there is no device '${device}'`,
-      `There are ${Object.keys(BUILT_IN).join(' and ')}; a module is a path, ./${device}.ts for example.`,
+    throw new DeviceSetupError(
+      `there is no device '${device}'. ` +
+        `There are ${Object.keys(BUILT_IN).join(' and ')}; a module is a path, ./${device}.ts for example.`,
     );
   }
   try {
     return make(name, options);
   } catch (error) {
-    throw new UsageError(`${device} cannot be made so: ${(error as Error).message}`, 'Change its options.');
+    throw new DeviceSetupError(
+      `${device} cannot be made so: ${(error as Error).message}. Change its options.`,
+    );
   }
-}
-
-async function fromModule(path: string, options: DeviceOptions): Promise<VfioDevice> {
-  const made: unknown = await instance((await loadModule(path))['default'], options.custom ?? {});
-  if (made instanceof VfioDevice) return made;
-  throw new UsageError(
-    `the default export of ${path} is no device of this package`,
-    'Export a class that extends PciDevice, an instance of one, or a function that returns one; ' +
-      'if it does, there are two copies of vfio: install it once.',
-  );
-}
-
-/** A device class, a function that makes a device, or a device: whatever it is, the device. */
-function instance(exported: unknown, options: Readonly<Record<string, string>>): unknown {
-  if (typeof exported !== 'function') return exported;
-  const isClass = /^class\b/.test(Function.prototype.toString.call(exported));
-  if (isClass) return Reflect.construct(exported, [options]);
-  return (exported as (options: unknown) => unknown)(options);
 }

@@ -1,0 +1,118 @@
+/*
+ * Loads a user's device module, in the main thread and in workers. TypeScript is loaded as it is: by Node itself where
+ * it strips types (22.18 and newer), else through tsx if the user's project has it.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import * as nodeModule from 'node:module';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { DeviceSetupError } from './device-setup-error.ts';
+
+const TYPESCRIPT = /\.[cm]?ts$/;
+
+/** What a module exports, before anybody has looked at it. */
+export type ModuleExports = Readonly<Record<string, unknown>>;
+
+/** The URL of a module that is given as a URL or as a path, relative to the working directory. */
+export function moduleUrl(module: string | URL): string {
+  const text = String(module);
+  return /^[a-z]+:/.test(text) ? text : pathToFileURL(text).href;
+}
+
+/** Imports a module, URL or path. DeviceSetupError if it does not load. */
+export async function loadModule(module: string | URL): Promise<ModuleExports> {
+  const url = moduleUrl(module);
+  const file = url.startsWith('file:') ? fileURLToPath(url) : null;
+  if (file !== null && !existsSync(file)) {
+    throw new DeviceSetupError(
+      `there is no file ${module}. Check the path; it is relative to the working directory.`,
+    );
+  }
+  try {
+    if (file !== null && TYPESCRIPT.test(file)) await acceptTypeScript(file);
+    return (await import(url)) as ModuleExports;
+  } catch (cause) {
+    if (cause instanceof DeviceSetupError) throw cause;
+    throw new DeviceSetupError(
+      `${module} does not load: ${(cause as Error).message}. Fix the module, then start again.`,
+      { cause },
+    );
+  }
+}
+
+let accepted = false;
+
+/** Makes this thread load TypeScript, that of `file`'s project at least. */
+async function acceptTypeScript(file: string): Promise<void> {
+  // Where this very file is TypeScript, something loads it already.
+  if (accepted || import.meta.url.endsWith('.ts')) return;
+  if (stripsTypes()) acceptAsEsModules();
+  else await registerTsx(file);
+  accepted = true;
+}
+
+/** Whether this Node runs TypeScript without help. */
+function stripsTypes(): boolean {
+  const { typescript } = process.features as { readonly typescript?: string | false };
+  return typescript === 'strip' || typescript === 'transform';
+}
+
+interface LoadContext {
+  readonly format?: string | null | undefined;
+}
+
+/** `module.registerHooks`, which every Node has that strips types by default. */
+interface WithHooks {
+  registerHooks?(hooks: {
+    load(url: string, context: LoadContext, next: (url: string, context: LoadContext) => unknown): unknown;
+  }): unknown;
+}
+
+/** TypeScript is ES modules, whatever package.json says or does not say: `npm init` writes "type": "commonjs". */
+function acceptAsEsModules(): void {
+  (nodeModule as unknown as WithHooks).registerHooks?.({
+    load: (url, context, next) =>
+      next(url, /[.]ts([?]|$)/.test(url) ? { ...context, format: 'module-typescript' } : context),
+  });
+}
+
+interface TsxApi {
+  register(options: { readonly tsconfig: false }): unknown;
+}
+
+/** The same for tsx, run before it: it would make CommonJS of the module and, with that, of this package. */
+const AS_ES_MODULE = `data:text/javascript,${encodeURIComponent(`
+export const load = (url, context, next) =>
+  next(url, /[.]ts([?]|$)/.test(url) ? { ...context, format: 'module' } : context);
+`)}`;
+
+/**
+ * Registers tsx for the whole thread. Its `tsImport`, or a path mapping of a tsconfig.json, could load this package a
+ * second time for the module, and two copies of a class are two classes.
+ */
+async function registerTsx(file: string): Promise<void> {
+  const api = (await import(findTsx(file))) as unknown as TsxApi;
+  api.register({ tsconfig: false });
+  nodeModule.register(AS_ES_MODULE);
+}
+
+interface TsxPackage {
+  readonly exports: { readonly './esm/api': { readonly import: { readonly default: string } } };
+}
+
+/** tsx of the project that the module belongs to, else the one beside this package. */
+function findTsx(file: string): string {
+  for (const from of [file, import.meta.url]) {
+    try {
+      // `require.resolve` of the API itself would choose its CommonJS build, which cannot register an ESM loader.
+      const path = nodeModule.createRequire(from).resolve('tsx/package.json');
+      const tsx = JSON.parse(readFileSync(path, 'utf8')) as TsxPackage;
+      return new URL(tsx.exports['./esm/api'].import.default, pathToFileURL(path)).href;
+    } catch {
+      // Not installed there.
+    }
+  }
+  throw new DeviceSetupError(
+    `Node ${process.versions.node} does not run TypeScript by itself, and tsx is not installed. ` +
+      `Run \`npm i -D tsx\`, or use Node 22.18 or newer, or compile the module to JavaScript.`,
+  );
+}
