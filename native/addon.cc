@@ -63,6 +63,7 @@ void close_handle(State* state, uv_handle_t* handle) {
 static void on_environment_end(napi_async_cleanup_hook_handle, void* data) {
   State* state = static_cast<State*>(data);
   state->halted = true;
+  aio_end(state);
   if (state->spare_fd >= 0) close(state->spare_fd);
   watch_close_all(state);
   loop_close(state);
@@ -92,6 +93,7 @@ NAPI_MODULE_INIT() {
   napi_add_async_cleanup_hook(env, on_environment_end, state, &state->cleanup);
   export_results(state, exports);
   export_calls(env, exports);
+  export_eventfd(env, exports);
   export_sockets(env, exports);
   export_mapping(env, exports);
   export_watch(env, exports);

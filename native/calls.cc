@@ -1,8 +1,7 @@
-// Files, anonymous memory and eventfds: thin calls, one system call (or one question) each.
+// Files and anonymous memory: thin calls, one system call (or one question) each.
 
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -111,25 +110,6 @@ static double copy_populated(const Arguments& a) {
   return failed < 0 ? failed : copied;
 }
 
-static double eventfd_call(const Arguments& a) { return answer(eventfd(a.integer(0), EFD_CLOEXEC | EFD_NONBLOCK)); }
-
-static double set_nonblocking(const Arguments& a) {
-  int flags = fcntl(a.integer(0), F_GETFL);
-  return flags < 0 ? -errno : answer(fcntl(a.integer(0), F_SETFL, flags | O_NONBLOCK));
-}
-
-static double eventfd_signal(const Arguments& a) {
-  uint64_t one = 1;
-  if (write(a.integer(0), &one, sizeof one) < 0 && errno != EAGAIN) return -errno;
-  return 0;
-}
-
-static double eventfd_read(const Arguments& a) {
-  uint64_t count = 0;
-  if (read(a.integer(0), &count, sizeof count) < 0) return errno == EAGAIN ? 0 : -errno;
-  return static_cast<double>(count);
-}
-
 void export_calls(napi_env env, napi_value exports) {
   export_call<memfd_create_call>(env, exports, "memfdCreate");
   export_call<ftruncate_call>(env, exports, "ftruncate");
@@ -141,10 +121,6 @@ void export_calls(napi_env env, napi_value exports) {
   export_call<pread_call>(env, exports, "pread");
   export_call<pwrite_call>(env, exports, "pwrite");
   export_call<copy_populated>(env, exports, "copyPopulated");
-  export_call<eventfd_call>(env, exports, "eventfd");
-  export_call<set_nonblocking>(env, exports, "setNonblocking");
-  export_call<eventfd_signal>(env, exports, "eventfdSignal");
-  export_call<eventfd_read>(env, exports, "eventfdRead");
 }
 
 }  // namespace vfio

@@ -1,6 +1,7 @@
 // What one JavaScript environment (the main thread, or one worker) owns natively.
 #pragma once
 
+#include <linux/aio_abi.h>
 #include <poll.h>
 #include <uv.h>
 
@@ -17,7 +18,12 @@ struct State {
   napi_env env = nullptr;
   uv_loop_t* uv = nullptr;
   double* results = nullptr;
-  int spare_fd = -1;  // sockets.cc: given up for a moment when all other fds are in use
+  int spare_fd = -1;  // of /dev/null. sockets.cc: given up for a moment when all other fds are in use
+
+  // eventfd.cc: how eventfds are signalled
+  aio_context_t aio = 0;
+  bool aio_refused = false;
+  int aio_unfetched = 0;  // completions that the kernel keeps for us
 
   // loop.cc: the handles that let connections be served in place of libuv's sleep.
   uv_prepare_t prepare;
@@ -79,6 +85,9 @@ void loop_init(State* state);
 void loop_added(State* state);           // after a connection was put into the table
 void loop_hold(State* state, int change);  // one connection more (+1) or less (-1) keeps the process alive
 void loop_close(State* state);           // the environment ends
+
+// eventfd.cc
+void aio_end(State* state);
 
 // sockets.cc
 int open_spare();

@@ -1,0 +1,69 @@
+/*
+ * An attack from its begin to its end, for test files of one attack each: the process, an honest client on its other
+ * device, and what must be true of both afterwards.
+ */
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeSync } from 'node:fs';
+import { expect } from 'vitest';
+import { access, RawClient } from '../support/raw-client.ts';
+import { Target, Witness } from './target.ts';
+
+/** How long the honest client may wait for an answer. */
+const SLOWEST_MS = 2000;
+const O_NONBLOCK = 0o4000;
+
+export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** A process under attack. */
+export class Attack {
+  readonly target: Target;
+  readonly witness: Witness;
+
+  private constructor(target: Target, witness: Witness) {
+    this.target = target;
+    this.witness = witness;
+  }
+
+  /** `maxOpenFiles`: the process's limit of fds. */
+  static async begin(maxOpenFiles?: number): Promise<Attack> {
+    const target = await Target.start(maxOpenFiles);
+    const first = await RawClient.open(target.victimPath);
+    first.close();
+    while ((await target.holdings()).attached) await pause(5);
+    await target.remember();
+    return new Attack(target, await Witness.start(target));
+  }
+
+  /** A client of the victim that has said VERSION. */
+  client(): Promise<RawClient> {
+    return RawClient.open(this.target.victimPath);
+  }
+
+  /** The witness was served, the victim serves the next client, nothing is left. */
+  async end(slowestMs: number = SLOWEST_MS): Promise<void> {
+    const witnessed = await this.witness.stop();
+    expect(witnessed.served).toBeGreaterThan(0);
+    expect(witnessed.slowestMs).toBeLessThan(slowestMs);
+    const next = await this.client();
+    expect(await next.errno(9, access(0, 0, 4))).toBe(0);
+    next.close();
+    expect(await this.target.leaks()).toEqual([]);
+    expect(this.target.exit).toBeNull();
+    expect(this.target.errors).toBe('');
+  }
+}
+
+/**
+ * Clears O_NONBLOCK of the open file behind `fd`, which everybody shares who has an fd of it. Node does so with whatever a
+ * child gets as stdin.
+ */
+export function makeBlocking(fd: number): void {
+  spawnSync('true', { stdio: [fd, 'ignore', 'ignore'] });
+  const flags = /^flags:\t0*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? '';
+  expect(Number.parseInt(flags, 8) & O_NONBLOCK).toBe(0);
+}
+
+/** Fills an eventfd up: the next write would wait for a reader. */
+export function fill(fd: number): void {
+  writeSync(fd, new Uint8Array(8).fill(0xff).fill(0xfe, 0, 1));
+}
