@@ -22,6 +22,10 @@ export type DmaFaultReason =
   | 'message failed'
   | 'mapping is being removed'
   | 'consent was withdrawn'
+  // Of windows only: `read` and `write` may well reach the range.
+  | 'no direct view'
+  | 'too many windows'
+  | 'window was closed'
   | Reason;
 
 /** A DMA that did not happen, at the first address that could not be reached. */
@@ -50,7 +54,9 @@ export interface DmaPort {
   check(iova: number, size: number, write: boolean): DmaFault | null;
 
   /**
-   * Direct view of memory that is reached at once and lies in one piece; for queues that are touched often.
+   * Direct view of memory that is reached at once and lies in one piece; for queues that are touched often. Where there
+   * is none ('no direct view', EOPNOTSUPP), for example because the client did not share its memory, use `read` and
+   * `write`.
    */
   window(iova: number, size: number, write: boolean): DmaWindow | DmaFault;
 }

@@ -64,6 +64,10 @@ function errnoOf(reason: DmaFaultReason): number {
       return ERRNO.EACCES;
     case 'no client is attached':
       return ERRNO.ENODEV;
+    case 'no direct view':
+      return ERRNO.EOPNOTSUPP;
+    case 'too many windows':
+      return ERRNO.ENOSPC;
     default:
       // The memory is there, but cannot be reached: what a message access to the region is answered with, too (R4).
       return ERRNO.EIO;

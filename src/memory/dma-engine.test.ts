@@ -394,21 +394,31 @@ describe('windows', () => {
     map(PAGE_SIZE, PAGE_SIZE, fileSource(ram, PAGE_SIZE, PAGE_SIZE));
     map(2 * PAGE_SIZE, PAGE_SIZE, fileSource(ram, 0, PAGE_SIZE, 'file-io'));
     map(3 * PAGE_SIZE, PAGE_SIZE, new RemoteRange());
-    const errnoAt = (iova: number, size: number): number | null => {
-      const window = engine.window(iova, size, true);
-      return isDmaFault(window) ? window.errno : null;
-    };
-    expect(errnoAt(PAGE_SIZE - 8, 16)).toBe(ERRNO.EOPNOTSUPP);
-    expect(errnoAt(2 * PAGE_SIZE, 16)).toBe(ERRNO.EOPNOTSUPP);
-    expect(errnoAt(3 * PAGE_SIZE, 16)).toBe(ERRNO.EOPNOTSUPP);
-    expect(errnoAt(0, 0)).toBe(ERRNO.EOPNOTSUPP);
-    expect(errnoAt(4 * PAGE_SIZE, 16)).toBe(ERRNO.EFAULT);
+    const noView = { reason: 'no direct view', errno: ERRNO.EOPNOTSUPP };
+    expect(engine.window(PAGE_SIZE - 8, 16, true)).toMatchObject(noView);
+    expect(engine.window(2 * PAGE_SIZE, 16, true)).toMatchObject(noView);
+    expect(engine.window(3 * PAGE_SIZE, 16, true)).toMatchObject(noView);
+    expect(engine.window(0, 0, true)).toMatchObject(noView);
+    expect(engine.window(4 * PAGE_SIZE, 16, true)).toMatchObject({
+      reason: 'not mapped',
+      errno: ERRNO.EFAULT,
+    });
+  });
+
+  test('say so when their holder closed them', () => {
+    map(0, PAGE_SIZE, fileSource(ram, 0, PAGE_SIZE));
+    const window = open(0, 8);
+    window.close();
+    expect([window.dead, window.bytes.length]).toEqual(['window was closed', 0]);
   });
 
   test('are limited', () => {
     map(0, SIZE, fileSource(ram, 0, SIZE));
     for (let i = 0; i < 1024; i++) open(0, 1);
-    expect(engine.window(0, 1, true)).toMatchObject({ errno: ERRNO.ENOSPC });
+    expect(engine.window(0, 1, true)).toMatchObject({
+      reason: 'too many windows',
+      errno: ERRNO.ENOSPC,
+    });
     container.unmap(0, SIZE);
     expect(engine.windowCount).toBe(0);
   });

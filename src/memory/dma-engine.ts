@@ -9,7 +9,6 @@
  * being moved. What cannot be translated moves nothing; what goes away during the transfer leaves the part before it
  * moved, as with a bus.
  */
-import { ERRNO } from '../abi/index.ts';
 import {
   assert,
   type Container,
@@ -99,23 +98,24 @@ export class DmaEngine implements DmaPort {
   }
 
   /**
-   * A fault with EOPNOTSUPP says that the range is mapped but has no direct view: it lies in several mappings, it is
-   * larger than 1 GiB, or its memory is reached by messages or by file I/O. ENOSPC: close some windows first.
+   * 'no direct view' (EOPNOTSUPP): the range is mapped, but it lies in several mappings, is larger than 1 GiB, or its
+   * memory is reached by messages or by file I/O. 'too many windows' (ENOSPC): close some first.
    */
   window(iova: number, size: number, write: boolean): DmaWindow | DmaFault {
     if (this.#closed) return dmaFault(iova, 'no client is attached');
     const segments = this.#translation;
     const fault = this.#container.translate(iova, size, write, segments);
     if (fault !== null) return fault;
-    if (segments.count !== 1 || size > WINDOW_BYTES - PAGE_SIZE) return noView(iova, ERRNO.EOPNOTSUPP);
-    if (this.#windowCount >= WINDOW_LIMIT) return noView(iova, ERRNO.ENOSPC);
+    if (segments.count !== 1 || size > WINDOW_BYTES - PAGE_SIZE) return dmaFault(iova, 'no direct view');
+    if (this.#windowCount >= WINDOW_LIMIT) return dmaFault(iova, 'too many windows');
     const mapping = segments.mapping[0]!;
     try {
       const backing = viewOf(mapping, segments.offset[0]!, size, write);
-      return backing === null ? noView(iova, ERRNO.EOPNOTSUPP) : this.#open(mapping, backing);
+      return backing === null ? dmaFault(iova, 'no direct view') : this.#open(mapping, backing);
     } catch (error) {
       if (!(error instanceof VfioError)) throw error;
-      return error.code === 'EINVAL' ? dmaFault(iova, 'memory was lost') : noView(iova, error.errno);
+      if (error.code === 'EINVAL') return dmaFault(iova, 'memory was lost');
+      return { iova, reason: 'no direct view', errno: error.errno };
     }
   }
 
@@ -297,10 +297,6 @@ export class DmaEngine implements DmaPort {
     this.#windowCount += 1;
     return window;
   }
-}
-
-function noView(iova: number, errno: number): DmaFault {
-  return { iova, reason: 'not mapped', errno };
 }
 
 /** A view of one segment, or null if its memory cannot be viewed. Throws VfioError when it cannot be mapped. */

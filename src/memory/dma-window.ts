@@ -41,7 +41,7 @@ export class EngineWindow implements DmaWindow {
 
   /** The holder needs it no more. */
   close(): void {
-    this.end('not mapped');
+    this.end('window was closed');
   }
 
   /** Takes the memory away. When it returns nobody can reach it through this window. */
