@@ -348,6 +348,12 @@ static double close_call(const Arguments& a) {
   return 0;
 }
 
+// (id, on)
+static double reading_call(const Arguments& a) {
+  connection_of(a)->paused = a.integer(1) == 0;
+  return 0;
+}
+
 // (id, hold)
 static double hold_call(const Arguments& a) {
   Connection* connection = connection_of(a);
@@ -361,6 +367,7 @@ void export_connection(napi_env env, napi_value exports) {
   export_call<open_call>(env, exports, "connectionOpen");
   export_call<send_call>(env, exports, "connectionSend");
   export_call<close_call>(env, exports, "connectionClose");
+  export_call<reading_call>(env, exports, "connectionReading");
   export_call<hold_call>(env, exports, "connectionHold");
   export_constant(env, exports, "WORD_FD_COUNT", WORD_FD_COUNT);
   export_constant(env, exports, "WORD_QUEUED", WORD_QUEUED);

@@ -62,6 +62,7 @@ struct Connection {
   bool ended = false;  // the fd is closed; freed at the next turn of the loop
   bool failed = false;  // sending failed: its end is told at the next turn
   bool read_while_blocked = false;
+  bool paused = false;  // JavaScript does not want to be told of more
   bool dedicated = false;  // the thread is there for this connection: see loop.cc
   Reason reason = PEER_CLOSED;
   int error = 0;

@@ -42,7 +42,8 @@ static void finish(State* state) {
 }
 
 static bool may_read(const Connection* connection) {
-  return !connection->ended && !connection->failed && (connection->read_while_blocked || !connection->blocked());
+  if (connection->ended || connection->failed || connection->paused) return false;
+  return connection->read_while_blocked || !connection->blocked();
 }
 
 static void received_something(State* state, const Connection* connection) {

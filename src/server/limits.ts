@@ -49,6 +49,11 @@ export const REFUSAL_TIMEOUT_MS = 1_000;
 /** Enough for a VERSION; a refused client has no business with more. */
 export const REFUSAL_MESSAGE_BYTES: number = 32 << 10;
 
+/** How long the commands of one session may keep the thread while others wait: a delay that no guest notices. */
+export const TURN_MS = 10;
+/** How much of a batch of region accesses is served between two looks at the clock: some fifteen of them. */
+export const SLICE_BYTES = 512;
+
 /** Mistakes of one session that are logged; a hostile client makes as many as it likes. */
 export const MAX_LOGGED_ERRORS = 32;
 

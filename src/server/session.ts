@@ -31,6 +31,8 @@ import {
   MAX_VERSION_JSON_BYTES,
   REPLY_BATCH_BYTES,
   SEND_QUEUE_BYTES,
+  SLICE_BYTES,
+  TURN_MS,
 } from './limits.ts';
 import { Message, NO_FDS } from './message.ts';
 import { encodeVersion, type Negotiated, negotiate, parseVersion } from './negotiate.ts';
@@ -43,6 +45,8 @@ import { TwinSocket } from './twin-socket.ts';
 
 /** Header and access structure of a region access. */
 const ACCESS_HEADER_BYTES = 32;
+/** Stands for the command of a message that takes the long way; no command has this number. */
+const NOT_SHORT = -1;
 /** The largest errno that Linux has. */
 const MAX_ERRNO = 4095;
 
@@ -73,6 +77,7 @@ export class Session implements ConnectionHandler {
   /** A client is attached and nothing holds: region accesses may take the short way. */
   #ready = false;
   #slowed = false;
+  #resting = false;
   #ended = false;
 
   /**
@@ -127,7 +132,8 @@ export class Session implements ConnectionHandler {
 
   onMessages(end: number): number {
     this.#outbox.beginBatch();
-    for (let at = 0; at < end; ) at = this.#serve(at, end);
+    const at = this.#serve(0, Math.min(end, SLICE_BYTES));
+    if (at < end) this.#serveOn(at, end);
     return this.#outbox.endBatch();
   }
 
@@ -153,7 +159,19 @@ export class Session implements ConnectionHandler {
     this.end(reason, errno);
   }
 
-  /** Serves messages from `from` on, to the end or to the first that throws; returns where to go on. */
+  /** Serves the rest of a batch, or puts it off when it takes long: a client sends thousands of messages at once. */
+  #serveOn(from: number, end: number): void {
+    const until = performance.now() + TURN_MS;
+    for (let at = from; at < end; ) {
+      at = this.#serve(at, Math.min(end, at + SLICE_BYTES));
+      if (at < end && performance.now() > until) this.#rest();
+    }
+  }
+
+  /**
+   * Serves messages from `from` on until `end`, or past the first that does not take the short way or throws; returns where
+   * to go on.
+   */
   #serve(from: number, end: number): number {
     const view = this.#received;
     const access = this.#access;
@@ -163,22 +181,21 @@ export class Session implements ConnectionHandler {
         if (this.#ended) return end;
         const size = view.getUint32(at + 4, true);
         const flags = view.getUint32(at + 8, true);
-        if (!this.#ready || (flags & ~VFIO_USER_FLAG_NO_REPLY) !== 0) this.#receive(at, flags);
-        else {
-          const noReply = flags !== 0;
-          switch (view.getUint16(at + 2, true)) {
-            case VFIO_USER_REGION_WRITE:
-              this.#accessed(access.write(view, at, size, noReply), at);
-              break;
-            case VFIO_USER_REGION_READ:
-              this.#accessed(access.read(view, at, size, noReply), at);
-              break;
-            case VFIO_USER_REGION_WRITE_MULTI:
-              this.#accessed(access.writeMulti(view, at, size, noReply), at);
-              break;
-            default:
-              this.#receive(at, flags);
-          }
+        const short = this.#ready && (flags & ~VFIO_USER_FLAG_NO_REPLY) === 0;
+        const noReply = flags !== 0;
+        switch (short ? view.getUint16(at + 2, true) : NOT_SHORT) {
+          case VFIO_USER_REGION_WRITE:
+            this.#accessed(access.write(view, at, size, noReply), at);
+            break;
+          case VFIO_USER_REGION_READ:
+            this.#accessed(access.read(view, at, size, noReply), at);
+            break;
+          case VFIO_USER_REGION_WRITE_MULTI:
+            this.#accessed(access.writeMulti(view, at, size, noReply), at);
+            break;
+          default:
+            this.#receive(at, flags);
+            return at + size;
         }
         at += size;
       }
@@ -348,6 +365,18 @@ export class Session implements ConnectionHandler {
     this.#letGo(() => {});
   }
 
+  /** The others get their turn: what is left waits in the queue, and what is not read yet in the socket. */
+  #rest(): void {
+    if (this.#resting || this.#ended) return;
+    this.#resting = true;
+    this.#hold();
+    this.#connection.setReading(false);
+    setImmediate(() => {
+      this.#resting = false;
+      this.#letGo(() => {});
+    });
+  }
+
   #hold(): void {
     this.#holds += 1;
     this.#ready = false;
@@ -359,12 +388,16 @@ export class Session implements ConnectionHandler {
     if (this.#ended) return;
     this.#outbox.beginBatch();
     answer();
+    const until = performance.now() + TURN_MS;
     while (this.#holds === 0 && !this.#ended) {
       const next = this.#queue.shift();
       if (next === undefined) break;
       const { bytes } = next;
       this.#run(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), bytes, 0, next.fds);
+      if (this.#queue.length > 0 && performance.now() > until) this.#rest();
     }
+    // A command that takes its time may wait for replies that come through this socket.
+    if (!this.#resting) this.#connection.setReading(true);
     this.#ready = this.#holds === 0 && this.#attachment !== null;
     this.#outbox.finishBatch();
   }

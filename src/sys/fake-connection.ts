@@ -61,6 +61,7 @@ export class FakeConnection implements Connection {
   private held: MessageFds = { start: 0, fds: [], surplus: 0 };
   private batch: MessageFds[] = [];
   private readonly queue: Piece[] = [];
+  private reading = true;
 
   constructor(
     table: FdTable,
@@ -122,6 +123,11 @@ export class FakeConnection implements Connection {
     this.queue.push({ bytes: bytes.slice(sent), passed });
   }
 
+  setReading(on: boolean): void {
+    this.reading = on;
+    if (on) this.schedule();
+  }
+
   close(): void {
     if (this.closed) return;
     this.closed = true;
@@ -151,7 +157,7 @@ export class FakeConnection implements Connection {
       this.endAndTell(this.failure.reason, this.failure.errno);
       return;
     }
-    const mayRead = this.queue.length === 0 || this.limits.readWhileBlocked;
+    const mayRead = this.reading && (this.queue.length === 0 || this.limits.readWhileBlocked);
     if (!mayRead || !this.socket.readable) return;
     this.schedule();
     this.receive();

@@ -96,6 +96,10 @@ export class NativeConnection implements Connection {
     if (result < 0) checked(result, `sending ${length} bytes with fds [${fds.join(', ')}]`);
   }
 
+  setReading(on: boolean): void {
+    if (!this.closed) this.native.connectionReading(this.id, on ? 1 : 0);
+  }
+
   close(): void {
     if (this.closed) return;
     this.closed = true;

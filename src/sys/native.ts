@@ -78,6 +78,7 @@ export interface NativeBinding {
   ): number;
   connectionSend(id: number, length: number, fdCount: number): number;
   connectionClose(id: number): number;
+  connectionReading(id: number, on: number): number;
   connectionHold(id: number, hold: number): number;
 
   /** Places in a connection's control words, see native/connection.h. */

@@ -126,6 +126,8 @@ export interface Connection {
    * after `close`, it does nothing.
    */
   send(length: number, fds?: readonly number[]): void;
+  /** `false`: nothing more is read, and the peer has to wait; `true`: read again (the default). */
+  setReading(on: boolean): void;
   /** Closes at once. What is still queued is dropped. A second call does nothing. */
   close(): void;
   /** An open connection keeps the process alive (the default). */

@@ -5,11 +5,14 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeSync } from 'node:fs';
 import { expect } from 'vitest';
+import { openSys } from '../../src/sys/index.ts';
+import { concat, u32, u64 } from '../support/bytes.ts';
 import { access, RawClient } from '../support/raw-client.ts';
 import { Target, Witness } from './target.ts';
 
 /** How long the honest client may wait for an answer. */
 const SLOWEST_MS = 2000;
+const REGION_2_INFO = concat(u32(32), u32(0), u32(2), u32(0), u64(0), u64(0));
 const O_NONBLOCK = 0o4000;
 
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -28,6 +31,9 @@ export class Attack {
   static async begin(maxOpenFiles?: number): Promise<Attack> {
     const target = await Target.start(maxOpenFiles);
     const first = await RawClient.open(target.victimPath);
+    // What the device keeps from its first client on: the memory of a region, and the file behind it.
+    for (const fd of (await first.request(5, REGION_2_INFO)).fds) openSys().close(fd);
+    await first.request(9, access(2, 0, 4));
     first.close();
     while ((await target.holdings()).attached) await pause(5);
     await target.remember();
