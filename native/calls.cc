@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "state.h"
 
@@ -30,6 +32,20 @@ static double fallocate_call(const Arguments& a) {
 
 static double add_seals(const Arguments& a) { return answer(fcntl(a.integer(0), F_ADD_SEALS, a.integer(1))); }
 static double close_call(const Arguments& a) { return answer(close(a.integer(0))); }
+// How many fds the process holds for peers: one limit for all threads, so one count.
+static std::atomic<int> peer_fds{0};
+
+static double count_peer_fds(const Arguments& a) {
+  int change = a.integer(0);
+  return peer_fds.fetch_add(change) + change;
+}
+
+static double max_open_files(const Arguments&) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return -errno;
+  return static_cast<double>(limit.rlim_cur);
+}
+
 static double dup_call(const Arguments& a) { return answer(fcntl(a.integer(0), F_DUPFD_CLOEXEC, 0)); }
 
 // results: dev, ino, size, seals, access mode, mode, allocated bytes
@@ -117,6 +133,8 @@ void export_calls(napi_env env, napi_value exports) {
   export_call<add_seals>(env, exports, "addSeals");
   export_call<close_call>(env, exports, "close");
   export_call<dup_call>(env, exports, "dup");
+  export_call<count_peer_fds>(env, exports, "countPeerFds");
+  export_call<max_open_files>(env, exports, "maxOpenFiles");
   export_call<identity>(env, exports, "identity");
   export_call<pread_call>(env, exports, "pread");
   export_call<pwrite_call>(env, exports, "pwrite");

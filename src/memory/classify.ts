@@ -15,6 +15,7 @@ import {
   VfioError,
 } from '../core/index.ts';
 import type { FileIdentity, SysLayer } from '../sys/sys-layer.ts';
+import type { FileShares } from './budget.ts';
 import type { ClientFile } from './client-file.ts';
 import type { ClientFiles } from './client-files.ts';
 import { ClientMemory, RemoteRange } from './client-memory.ts';
@@ -43,6 +44,8 @@ export interface ClassifyRequest {
 export interface ClassifyContext {
   readonly sys: SysLayer;
   readonly files: ClientFiles;
+  /** What the session may use up. Absent: whoever asks is no peer but this process. */
+  readonly shares?: FileShares;
   readonly registry: RegionRegistry;
   /** The region that process `pid` has at exactly [iova, iova + size), of a device that it attached through us. */
   readonly peerBars?: (iova: number, size: number, pid: number) => { region: Region; offset: number } | null;
@@ -61,6 +64,7 @@ const F_SEAL_FUTURE_WRITE = 0x0010;
  *   that is no file of memory, a region without consent there (R3);
  * - EACCES: the fd's access mode or its seals forbid what the flags ask for;
  * - EFAULT: a region that cannot be reached now (R4), as type1 answers for a VMA that cannot be faulted in;
+ * - ENOSPC: the session holds as many files as it may;
  * - ENODEV: the client insists on mmap and the file cannot be mapped.
  */
 export function classify(request: ClassifyRequest, context: ClassifyContext): DmaSource {
@@ -89,7 +93,7 @@ function withFd(fd: number, request: ClassifyRequest, context: ClassifyContext):
     const region = context.registry.regionOf(identity);
     if (region !== undefined) return ourRegion(region, request);
     ours = false;
-    file = context.files.open(fd, identity);
+    file = context.files.open(fd, identity, context.shares ?? null);
   } finally {
     if (ours) context.sys.close(fd);
   }

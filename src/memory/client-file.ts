@@ -7,6 +7,7 @@
  * as long as the window is there.
  */
 import type { FileIdentity, Mapping, SysLayer } from '../sys/sys-layer.ts';
+import type { Share } from './budget.ts';
 import { parseRegionName, type RegionName } from './consent-name.ts';
 import { NO_BYTES, pageFloor, WINDOW_BYTES, windowIndex } from './window.ts';
 
@@ -17,14 +18,6 @@ const F_SEAL_FUTURE_WRITE = 0x0010;
 
 const O_RDONLY = 0;
 const O_WRONLY = 1;
-
-/** Windows of all client files of a process: half of Linux's default vm.max_map_count (65530). */
-const WINDOWS_MAX = 32_768;
-
-/** Counts what all files of one `ClientFiles` use together. */
-export interface WindowBudget {
-  used: number;
-}
 
 /** One (device, inode, access mode). Made and closed by `ClientFiles`. */
 export class ClientFile {
@@ -38,16 +31,16 @@ export class ClientFile {
 
   readonly #sys: SysLayer;
   readonly #fd: number;
-  readonly #budget: WindowBudget;
+  readonly #windowShare: Share;
   readonly #windows: Map<number, Mapping> = new Map();
   #lastIndex = -1;
   #last: Mapping | undefined;
 
   /** Adopts `fd`. */
-  constructor(sys: SysLayer, fd: number, identity: FileIdentity, budget: WindowBudget) {
+  constructor(sys: SysLayer, fd: number, identity: FileIdentity, windows: Share) {
     this.#sys = sys;
     this.#fd = fd;
-    this.#budget = budget;
+    this.#windowShare = windows;
     this.identity = identity;
     this.region = this.sealed ? null : parseRegionName(sys.fdName(fd));
     this.fileIo = identity.accessMode === O_WRONLY;
@@ -107,7 +100,7 @@ export class ClientFile {
   /** Unmaps the windows and closes the fd. */
   close(): void {
     for (const mapping of this.#windows.values()) mapping.unmap();
-    this.#budget.used -= this.#windows.size;
+    for (let i = this.#windows.size; i > 0; i--) this.#windowShare.give();
     this.#windows.clear();
     this.#last = undefined;
     this.#lastIndex = -1;
@@ -140,20 +133,19 @@ export class ClientFile {
   #drop(index: number, mapping: Mapping): void {
     mapping.unmap();
     this.#windows.delete(index);
-    this.#budget.used -= 1;
+    this.#windowShare.give();
     this.#last = undefined;
     this.#lastIndex = -1;
   }
 
   #map(start: number, sizeBytes: number): Mapping | null {
     if (this.fileIo) return null;
-    if (this.#budget.used < WINDOWS_MAX) {
+    if (this.#windowShare.take()) {
       try {
-        const mapping = this.#sys.map(this.#fd, start, sizeBytes, this.writable ? 'rw' : 'r');
-        this.#budget.used += 1;
-        return mapping;
+        return this.#sys.map(this.#fd, start, sizeBytes, this.writable ? 'rw' : 'r');
       } catch {
         // Not mappable (ENODEV, EACCES), or no room left for it (ENOMEM): reading the file works in each case.
+        this.#windowShare.give();
       }
     }
     this.fileIo = true;

@@ -6,14 +6,19 @@
  * close of the duplicate, and no mmap. A file that nobody uses any more stays open for a moment, in case it comes
  * back at once; without a session nothing stays.
  */
+import { VfioError } from '../core/index.ts';
 import type { FileIdentity, SysLayer } from '../sys/sys-layer.ts';
-import { ClientFile, type WindowBudget } from './client-file.ts';
+import { type FileShares, fdBudget, LocalBudget, Share } from './budget.ts';
+import { ClientFile } from './client-file.ts';
 
 /** An unused file stays open for one to two of these. Firmware remaps within milliseconds. */
 const IDLE_MS = 1000;
 
 /** Unused files that stay open: a guest has a few memory backends. More would only keep a client's memory alive. */
 const IDLE_MAX = 8;
+
+/** Windows of all client files of a thread: half of Linux's default vm.max_map_count (65530). */
+const WINDOWS_MAX = 32_768;
 
 /** Runs `callback` once after `delayMs`, and never keeps the process alive; returns the cancel. */
 export type Delay = (callback: () => void, delayMs: number) => () => void;
@@ -32,7 +37,11 @@ export class ClientFiles {
   readonly #delay: Delay;
   /** By inode; files of several file systems or access modes share a list. */
   readonly #files: Map<number, ClientFile[]> = new Map();
-  readonly #budget: WindowBudget = { used: 0 };
+  readonly #windowBudget: LocalBudget = new LocalBudget(WINDOWS_MAX);
+  /** For files that no session of a peer opened. */
+  readonly #ownWindows: Share = new Share(this.#windowBudget);
+  /** By file: where its fd is counted. */
+  readonly #fdShares: Map<ClientFile, Share> = new Map();
   #holds = 0;
   /** Unused files, oldest first. `true`: one sweep has passed over it. */
   readonly #idle: Map<ClientFile, boolean> = new Map();
@@ -62,7 +71,7 @@ export class ClientFiles {
 
   /** Windows that are mapped now. */
   get windows(): number {
-    return this.#budget.used;
+    return this.#windowBudget.add(0);
   }
 
   /**
@@ -80,11 +89,23 @@ export class ClientFiles {
     };
   }
 
-  /** The file behind `fd`, one reference more. Consumes `fd`: adopted, or closed if the file is open already. */
-  open(fd: number, identity: FileIdentity = this.#sys.identity(fd)): ClientFile {
+  /** What a new session may use up. A file counts for the session that opened it, as long as it stays open. */
+  newShares(): FileShares {
+    return { fds: new Share(fdBudget(this.#sys)), windows: new Share(this.#windowBudget) };
+  }
+
+  /**
+   * The file behind `fd`, one reference more. Consumes `fd`: adopted, or closed if the file is open already, or refused.
+   * ENOSPC: the session holds as many files as it may.
+   */
+  open(
+    fd: number,
+    identity: FileIdentity = this.#sys.identity(fd),
+    shares: FileShares | null = null,
+  ): ClientFile {
     let file = this.#find(identity);
     if (file === undefined) {
-      file = new ClientFile(this.#sys, fd, identity, this.#budget);
+      file = this.#adopt(fd, identity, shares);
       this.#insert(file);
     } else {
       this.#sys.close(fd);
@@ -110,6 +131,19 @@ export class ClientFiles {
     this.#cancelSweep ??= this.#delay(() => this.#sweep(), IDLE_MS);
   }
 
+  #adopt(fd: number, identity: FileIdentity, shares: FileShares | null): ClientFile {
+    if (shares !== null && !shares.fds.take()) {
+      this.#sys.close(fd);
+      throw new VfioError(
+        'ENOSPC',
+        `the session holds ${shares.fds.held} fds, its share: map fewer files, or raise \`ulimit -n\``,
+      );
+    }
+    const file = new ClientFile(this.#sys, fd, identity, shares?.windows ?? this.#ownWindows);
+    if (shares !== null) this.#fdShares.set(file, shares.fds);
+    return file;
+  }
+
   #find(identity: FileIdentity): ClientFile | undefined {
     const list = this.#files.get(identity.ino);
     if (list === undefined) return undefined;
@@ -132,6 +166,8 @@ export class ClientFiles {
     if (others.length === 0) this.#files.delete(file.identity.ino);
     else this.#files.set(file.identity.ino, others);
     file.close();
+    this.#fdShares.get(file)?.give();
+    this.#fdShares.delete(file);
   }
 
   #sweep(): void {

@@ -1,5 +1,6 @@
 /* Public names of the memory room: live device memory, client memory, and the engine that moves bytes between them. */
 export * from './attach.ts';
+export * from './budget.ts';
 export * from './classify.ts';
 export * from './client-file.ts';
 export * from './client-files.ts';

@@ -17,7 +17,7 @@ import {
   VFIO_USER_REGION_WRITE_MULTI,
 } from '../abi/index.ts';
 import { attempt, Container, type MaybePromise, NoClientDma } from '../core/index.ts';
-import { DmaEngine } from '../memory/index.ts';
+import { DmaEngine, type FileShares, type Share } from '../memory/index.ts';
 import { getDeviceInfo } from './device-info.ts';
 import { DmaMaps } from './dma-maps.ts';
 import { deviceFeature } from './feature.ts';
@@ -50,6 +50,7 @@ export class Attachment {
     negotiated: Negotiated,
     access: RegionAccess,
     remote: MessageMemory,
+    shares: FileShares,
     peerPid: number | null,
   ) {
     const { device, sys, files, registry, peers, observer } = context;
@@ -65,9 +66,9 @@ export class Attachment {
       observer.handlerError({ during: 'a doorbell', error }),
     );
     const peerBars = peers === null ? {} : { peerBars: peers.find };
-    const maps = new DmaMaps(this.container, { sys, files, registry, ...peerBars }, peerPid);
+    const maps = new DmaMaps(this.container, { sys, files, shares, registry, ...peerBars }, peerPid);
     access.writeMultiple = negotiated.writeMultiple;
-    this.handlers = handlerTable(context, negotiated, access, maps, this.#ioEventfds);
+    this.handlers = handlerTable(context, negotiated, access, maps, shares.fds, this.#ioEventfds);
     this.#endings.push(files.hold());
     if (peers !== null && peerPid !== null) this.#endings.push(peers.add(peerPid, device));
   }
@@ -99,6 +100,7 @@ function handlerTable(
   negotiated: Negotiated,
   access: RegionAccess,
   maps: DmaMaps,
+  share: Share,
   ioEventfds: IoEventfds,
 ): (Handler | undefined)[] {
   const clientTakesFds = negotiated.clientMessageFds > 0;
@@ -109,7 +111,7 @@ function handlerTable(
   handlers[VFIO_USER_DEVICE_GET_REGION_INFO] = (message) => getRegionInfo(device, clientTakesFds, message);
   handlers[VFIO_USER_DEVICE_GET_REGION_IO_FDS] = (message) => ioEventfds.get(message);
   handlers[VFIO_USER_DEVICE_GET_IRQ_INFO] = (message) => getIrqInfo(device, message);
-  handlers[VFIO_USER_DEVICE_SET_IRQS] = (message) => setDeviceIrqs(sys, device, message);
+  handlers[VFIO_USER_DEVICE_SET_IRQS] = (message) => setDeviceIrqs(sys, device, share, message);
   handlers[VFIO_USER_REGION_READ] = ({ view, at, size, noReply }) => access.read(view, at, size, noReply);
   handlers[VFIO_USER_REGION_WRITE] = ({ view, at, size, noReply }) => access.write(view, at, size, noReply);
   handlers[VFIO_USER_REGION_WRITE_MULTI] = ({ view, at, size, noReply }) =>

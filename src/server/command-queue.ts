@@ -4,6 +4,8 @@
  *
  * A client that sends faster than the device works, and never waits for a reply, overruns it; then its session ends.
  */
+
+import type { Share } from '../memory/index.ts';
 import type { SysLayer } from '../sys/sys-layer.ts';
 import { MAX_QUEUED_BYTES, MAX_QUEUED_COMMANDS, MAX_QUEUED_FDS } from './limits.ts';
 
@@ -16,13 +18,18 @@ export interface QueuedCommand {
 /** First in, first out, bounded by commands, bytes and fds. */
 export class CommandQueue {
   readonly #sys: SysLayer;
+  readonly #share: Share;
   #commands: QueuedCommand[] = [];
   #head = 0;
   #byteCount = 0;
   #fdCount = 0;
+  /** How many of them the share knows; the others did not fit, and the session is about to end. */
+  #countedFds = 0;
 
-  constructor(sys: SysLayer) {
+  /** The fds count for the session's share. */
+  constructor(sys: SysLayer, share: Share) {
     this.#sys = sys;
+    this.#share = share;
   }
 
   get length(): number {
@@ -34,7 +41,9 @@ export class CommandQueue {
     this.#commands.push({ bytes, fds });
     this.#byteCount += bytes.length;
     this.#fdCount += fds.length;
+    while (this.#countedFds < this.#fdCount && this.#share.take()) this.#countedFds += 1;
     return (
+      this.#countedFds === this.#fdCount &&
       this.length <= MAX_QUEUED_COMMANDS &&
       this.#byteCount <= MAX_QUEUED_BYTES &&
       this.#fdCount <= MAX_QUEUED_FDS
@@ -48,6 +57,7 @@ export class CommandQueue {
     this.#head += 1;
     this.#byteCount -= command.bytes.length;
     this.#fdCount -= command.fds.length;
+    for (; this.#countedFds > this.#fdCount; this.#countedFds--) this.#share.give();
     if (this.#head === this.#commands.length) {
       this.#commands = [];
       this.#head = 0;

@@ -22,6 +22,8 @@ export class Outbox {
   readonly #onCongestion: () => void;
   #length = 0;
   #batching = false;
+  /** A message with fds did not leave at once: copies of the fds wait with it. */
+  #fdsWait = false;
 
   /** `onCongestion`: the client does not read as fast as it asks; be slower. */
   constructor(connection: Connection, onCongestion: () => void = () => {}) {
@@ -54,9 +56,11 @@ export class Outbox {
     if (this.congested) this.#onCongestion();
   }
 
-  /** Whether much of what was sent waits for the client to read. */
+  /** Whether much of what was sent, or any fd, waits for the client to read. */
   get congested(): boolean {
-    return this.#connection.queuedBytes > CONGESTION_BYTES;
+    const queuedBytes = this.#connection.queuedBytes;
+    if (queuedBytes === 0) this.#fdsWait = false;
+    return queuedBytes > CONGESTION_BYTES || this.#fdsWait;
   }
 
   /** Ends a batch that nobody returns from: what has gathered is sent here. */
@@ -97,6 +101,9 @@ export class Outbox {
     this.#header(0, id, command, body.length, VFIO_USER_FLAG_TYPE_REPLY);
     this.bytes.set(body, VFIO_USER_HEADER_SIZE);
     this.#connection.send(VFIO_USER_HEADER_SIZE + body.length, fds);
+    if (this.#connection.queuedBytes === 0) return;
+    this.#fdsWait = true;
+    this.#onCongestion();
   }
 
   /** After a message outside a batch: nobody else will send it. */

@@ -22,6 +22,7 @@ import {
   vfioUserCommandName,
 } from '../abi/index.ts';
 import { type AccessResult, type Container, type MaybePromise, VfioError } from '../core/index.ts';
+import type { FileShares } from '../memory/index.ts';
 import type { Connection, ConnectionHandler, ConnectionOptions } from '../sys/sys-layer.ts';
 import { Attachment } from './attachment.ts';
 import { CommandQueue } from './command-queue.ts';
@@ -66,6 +67,7 @@ export class Session implements ConnectionHandler {
   readonly #outbox: Outbox;
   readonly #message: Message;
   readonly #queue: CommandQueue;
+  readonly #shares: FileShares;
   readonly #access: RegionAccess;
   readonly #negotiationTimer: NodeJS.Timeout;
   #attachment: Attachment | null = null;
@@ -94,7 +96,8 @@ export class Session implements ConnectionHandler {
     this.#receivedBytes = this.#connection.receivedBytes;
     this.#outbox = new Outbox(this.#connection, () => this.#slowDown());
     this.#message = new Message(sys, this.#outbox);
-    this.#queue = new CommandQueue(sys);
+    this.#shares = context.files.newShares();
+    this.#queue = new CommandQueue(sys, this.#shares.fds);
     this.#access = new RegionAccess(
       device,
       this.#outbox,
@@ -312,7 +315,7 @@ export class Session implements ConnectionHandler {
       timeoutMs: context.requestTimeoutMs,
       complain: (text) => this.report.complain(text),
     });
-    this.#attachment = new Attachment(context, negotiated, this.#access, remote, this.peerPid);
+    this.#attachment = new Attachment(context, negotiated, this.#access, remote, this.#shares, this.peerPid);
     clearTimeout(this.#negotiationTimer);
     this.#ready = this.#holds === 0;
     try {

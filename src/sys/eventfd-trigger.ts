@@ -8,12 +8,14 @@ import type { SysLayer, Watcher } from './sys-layer.ts';
 export class EventfdTrigger implements IrqTrigger {
   readonly #sys: SysLayer;
   readonly #fd: number;
+  readonly #onClose: () => void;
   #watcher: Watcher | null = null;
   #closed = false;
 
-  /** Adopts `fd`. EINVAL if it is no eventfd; the fd is still the caller's then. */
-  constructor(sys: SysLayer, fd: number) {
+  /** Adopts `fd`, and calls `onClose` when it was closed. EINVAL if it is no eventfd; it is still the caller's then. */
+  constructor(sys: SysLayer, fd: number, onClose: () => void = () => {}) {
     sys.adoptEventfd(fd);
+    this.#onClose = onClose;
     this.#sys = sys;
     this.#fd = fd;
   }
@@ -35,5 +37,6 @@ export class EventfdTrigger implements IrqTrigger {
     this.#closed = true;
     this.#watcher?.close();
     this.#sys.close(this.#fd);
+    this.#onClose();
   }
 }

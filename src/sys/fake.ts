@@ -38,7 +38,11 @@ const S_IFREG_0777 = 0o100777;
 const S_IFSOCK_0777 = 0o140777;
 const MEMFD_NAME_MAX = 249;
 
+/** The usual soft limit of a Linux process. */
+const MAX_OPEN_FILES = 1024;
+
 export class FakeSys implements SysLayer {
+  private peerFds = 0;
   private readonly fds = new Map<number, Description>();
   private readonly paths = new Map<string, ListenerDescription>();
   private readonly windows = new Set<FakeMapping>();
@@ -245,6 +249,15 @@ export class FakeSys implements SysLayer {
   counts(): SysCounts {
     const { connections, watchers } = this;
     return { mappings: this.windows.size, quarantined: 0, connections, watchers };
+  }
+
+  maxOpenFiles(): number {
+    return MAX_OPEN_FILES;
+  }
+
+  countPeerFds(change: number): number {
+    this.peerFds += change;
+    return this.peerFds;
   }
 
   private install(description: Description): number {

@@ -207,6 +207,14 @@ export class NativeSys implements SysLayer {
     return { mappings, quarantined, connections: this.connections, watchers: this.watchers };
   }
 
+  maxOpenFiles(): number {
+    return checked(this.native.maxOpenFiles(), 'asking how many fds there may be');
+  }
+
+  countPeerFds(change: number): number {
+    return this.native.countPeerFds(change);
+  }
+
   /** Whether a socket file is there that nobody listens on: its server died without removing it. */
   private isStaleSocket(path: string): boolean {
     if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() !== true) return false;

@@ -33,6 +33,8 @@ export interface NativeBinding {
   dup(fd: number): number;
   /** results: dev, ino, size, seals, access mode, mode, allocated bytes. */
   identity(fd: number): number;
+  maxOpenFiles(): number;
+  countPeerFds(change: number): number;
   pread(fd: number, target: Uint8Array, at: number, length: number, position: number): number;
   pwrite(fd: number, source: Uint8Array, at: number, length: number, position: number): number;
   copyPopulated(fromFd: number, toFd: number, offset: number, length: number): number;

@@ -200,4 +200,8 @@ export interface SysLayer {
   /** Serves a connected socket. Owns `fd` from now on. */
   connection(fd: number, options: ConnectionOptions, handler: ConnectionHandler): Connection;
   counts(): SysCounts;
+  /** How many fds this process may have (RLIMIT_NOFILE). */
+  maxOpenFiles(): number;
+  /** Changes by `change` how many fds the process, with all its threads, holds for peers; returns how many. */
+  countPeerFds(change: number): number;
 }

@@ -4,6 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect } from 'vitest';
 import { openSys } from '../../src/sys/index.ts';
 import { concat, u32, u64 } from '../support/bytes.ts';
@@ -43,6 +44,12 @@ export class Attack {
   /** A client of the victim that has said VERSION. */
   client(): Promise<RawClient> {
     return RawClient.open(this.target.victimPath);
+  }
+
+  /** A client of the witness's device, once the witness has stopped. */
+  async witnessClient(): Promise<RawClient> {
+    await pause(50);
+    return RawClient.open(join(this.target.folder, 'witness'));
   }
 
   /** The witness was served, the victim serves the next client, nothing is left. */

@@ -74,6 +74,11 @@ export class Target {
     return this.#exit;
   }
 
+  /** How many fds it has now. */
+  get openFds(): number {
+    return openFiles(this.#child.pid!);
+  }
+
   /** Asks it what it holds. */
   async holdings(question = 'holdings'): Promise<Holdings> {
     const line = await new Promise<string>((resolve) => {
@@ -112,7 +117,7 @@ export class Target {
     const { mappings, connections, watchers, clientFiles } = await this.holdings();
     const maps = readFileSync(`/proc/${this.#child.pid}/maps`, 'utf8').split('\n');
     return {
-      'fds (/proc/PID/fd)': openFiles(this.#child.pid!),
+      'fds (/proc/PID/fd)': this.openFds,
       'mapped files (/proc/PID/maps)': maps.filter((line) => /\/(memfd:|dev\/shm)/.test(line)).length,
       mappings,
       connections,
