@@ -135,6 +135,7 @@ describe('a server that breaks the protocol', () => {
     ['a reply with another command', (id) => message(RESET, id, new Uint8Array(0), REPLY)],
     ['a message of no type', (id) => message(READ, id, new Uint8Array(0), 2)],
     ['a frame that is shorter than a header', () => concat(u64(0), u64(0))],
+    ['another protocol', () => new TextEncoder().encode('HTTP/1.1 400 Bad Request\r\n\r\n')],
   ];
   test.each(broken)('loses its connection: %s', async (_name, bytes) => {
     const { device, server } = await RawServer.open();

@@ -19,7 +19,7 @@ import {
 } from '../abi/index.ts';
 import { VfioError } from '../core/index.ts';
 import type { Connection, SysLayer } from '../sys/sys-layer.ts';
-import { CONGESTED_BYTES, PENDING_LIMIT } from './limits.ts';
+import { ABSURD_MESSAGE_BYTES, CONGESTED_BYTES, PENDING_LIMIT } from './limits.ts';
 import { Outbox } from './outbox.ts';
 import { type Pending, PendingTable, type ReplyReader, readNothing } from './pending.ts';
 import { endError, protocolError, replyError } from './reply-error.ts';
@@ -335,6 +335,12 @@ export class Channel {
   }
 
   #onOversized(header: DataView): number {
+    const size = header.getUint32(HEADER.msg_size, true);
+    if (size > ABSURD_MESSAGE_BYTES) {
+      const message = `${this.#options.address} does not speak vfio-user: a message claims ${size} bytes; check the address`;
+      this.fail(new VfioError('EPROTO', message));
+      return 0;
+    }
     const flags = header.getUint32(HEADER.flags, true);
     if ((flags & VFIO_USER_FLAG_TYPE_MASK) === VFIO_USER_FLAG_TYPE_COMMAND) {
       this.#owner.onOversizedCommand(header, this.outbox);
@@ -343,7 +349,6 @@ export class Channel {
     const pending = this.#match(header, 0);
     if (pending !== null) {
       this.#describe(pending);
-      const size = header.getUint32(HEADER.msg_size, true);
       if (!pending.abandoned) pending.reject(protocolError(`a reply of ${size} bytes`));
       this.#pending.release(pending);
     }

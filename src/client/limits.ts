@@ -46,6 +46,9 @@ export const WRITES_IN_FLIGHT = 256;
 /** Writes in one REGION_WRITE_MULTI: what QEMU sends at most, so every server takes them. */
 export const WRITE_MULTI_MAX = 200;
 
+/** A message that claims more is none of vfio-user's: twice the largest transfer that QEMU knows. */
+export const ABSURD_MESSAGE_BYTES: number = 128 << 20;
+
 /** Transfers that the server asked for and that wait for a peer's answer. One more is refused with EBUSY. */
 export const PEER_TRANSFERS_MAX = 64;
 
