@@ -53,7 +53,7 @@ function text(event: ServeEvent, style: Style): string {
     case 'suspend':
       return `${event.device}: memory cannot be reached: ${event.reason}`;
     case 'resume':
-      return `${event.device}: memory can be reached again, this is over: ${event.reason}`;
+      return `${event.device}: memory can be reached again (over: ${event.reason})`;
     case 'release':
       return `${event.device}: memory is gone: ${event.reason}`;
     case 'control':
