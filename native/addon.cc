@@ -93,6 +93,7 @@ NAPI_MODULE_INIT() {
   napi_add_async_cleanup_hook(env, on_environment_end, state, &state->cleanup);
   export_results(state, exports);
   export_calls(env, exports);
+  export_discard(env, exports);
   export_eventfd(env, exports);
   export_sockets(env, exports);
   export_mapping(env, exports);

@@ -96,6 +96,7 @@ State* state_of(napi_env env);
 
 // What each file adds to the module.
 void export_calls(napi_env env, napi_value exports);
+void export_discard(napi_env env, napi_value exports);
 void export_eventfd(napi_env env, napi_value exports);
 void export_sockets(napi_env env, napi_value exports);
 void export_mapping(napi_env env, napi_value exports);

@@ -11,19 +11,21 @@
 
 #include <algorithm>
 
+#include "discard.h"
+
 namespace vfio {
 
 void Fds::add(int value, int limit) {
   if (count < limit) {
     fd[count++] = value;
   } else {
-    close(value);
+    discard(value);
     surplus++;
   }
 }
 
 void Fds::close_all() {
-  for (int i = 0; i < count; i++) close(fd[i]);
+  for (int i = 0; i < count; i++) discard(fd[i]);
   count = surplus = 0;
 }
 
@@ -125,7 +127,7 @@ void Connection::deliver_messages(const Batch& batch, Fds& fresh) {
   // By index into a buffer that JavaScript shares, and that stays ours while the handler runs.
   for (int i = 0; i < offered; i++) {
     int left = words[WORD_FDS + 2 * i + 1];
-    if (left >= 0) close(left);
+    if (left >= 0) discard(left);
   }
   if (offered > 0 && !ended) words[WORD_FD_COUNT] = 0;
 }
@@ -144,7 +146,7 @@ void Connection::hand_over(Fds& fds, size_t start) {
   int over = fds.surplus;
   for (int i = 0; i < fds.count; i++) {
     if (offered++ >= fds_max) {
-      close(fds.fd[i]);
+      discard(fds.fd[i]);
       over++;
       continue;
     }

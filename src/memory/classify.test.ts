@@ -12,6 +12,7 @@ import { RegionRegistry } from './registry.ts';
 
 const sys = openSys();
 const SIZE = 8 * PAGE_SIZE;
+const NOBODY_WAKES = new Int32Array(new SharedArrayBuffer(4));
 const BAR2 = indexToOffset(2);
 
 let context: ClassifyContext;
@@ -48,6 +49,8 @@ function kindOf(fd: number, changes: Partial<ClassifyRequest> = {}): string {
 
 function errorOf(fd: number, changes: Partial<ClassifyRequest> = {}): string {
   const code = codeOf(() => classify(request(fd, changes), context));
+  // What is no memory is closed in another thread.
+  for (let tries = 0; isOpen(fd) && tries < 1000; tries++) Atomics.wait(NOBODY_WAKES, 0, 0, 1);
   expect(isOpen(fd)).toBe(false);
   return code;
 }
@@ -168,4 +171,14 @@ describe('refusals, each of which closes the fd', () => {
     closeSync(free);
     expect(codeOf(() => classify(request(free), context))).toBe('EBADF');
   });
+});
+
+test('a file that another program serves is EINVAL before it is touched', () => {
+  const served = Object.create(sys, { isLocalFile: { value: () => false } }) as typeof sys;
+  const files = new ClientFiles(served);
+  const fd = memfd(sys, SIZE);
+  expect(codeOf(() => classify(request(fd), { sys: served, files, registry: context.registry }))).toBe(
+    'EINVAL',
+  );
+  expect([isOpen(fd), files.openFiles]).toEqual([false, 0]);
 });

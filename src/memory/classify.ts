@@ -95,7 +95,7 @@ function withFd(fd: number, request: ClassifyRequest, context: ClassifyContext):
     ours = false;
     file = context.files.open(fd, identity, context.shares ?? null);
   } finally {
-    if (ours) context.sys.close(fd);
+    if (ours) context.sys.discard(fd);
   }
   try {
     checkFile(file, request, identity);

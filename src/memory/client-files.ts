@@ -132,6 +132,13 @@ export class ClientFiles {
   }
 
   #adopt(fd: number, identity: FileIdentity, shares: FileShares | null): ClientFile {
+    if (!this.#sys.isLocalFile(fd, identity)) {
+      this.#sys.discard(fd);
+      throw new VfioError(
+        'EINVAL',
+        'the file lies in a file system that another program or machine serves; use memory or a local disk',
+      );
+    }
     if (shares !== null && !shares.fds.take()) {
       this.#sys.close(fd);
       throw new VfioError(

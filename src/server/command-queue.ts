@@ -68,7 +68,7 @@ export class CommandQueue {
   /** Forgets all and closes their fds. */
   clear(): void {
     for (let command = this.shift(); command !== undefined; command = this.shift()) {
-      for (const fd of command.fds) this.#sys.close(fd);
+      for (const fd of command.fds) this.#sys.discard(fd);
     }
   }
 }

@@ -50,7 +50,7 @@ function adopt(sys: SysLayer, share: Share, fds: readonly number[]): EventfdTrig
     for (const fd of fds) triggers.push(trigger(sys, share, fd));
   } catch (error) {
     for (const trigger of triggers) trigger.close();
-    for (const fd of fds.slice(triggers.length)) sys.close(fd);
+    for (const fd of fds.slice(triggers.length)) sys.discard(fd);
     throw error;
   }
   return triggers;

@@ -66,7 +66,7 @@ export class Message {
 
   /** Closes the fds that the handler did not take: the client sent them where they mean nothing. */
   dropFds(): void {
-    for (const fd of this.#fds) this.#sys.close(fd);
+    for (const fd of this.#fds) this.#sys.discard(fd);
     this.#fds = NO_FDS;
   }
 

@@ -234,7 +234,7 @@ export class Session implements ConnectionHandler {
       return;
     }
     // Not through #message: a command that takes time may still need it.
-    for (const fd of fds) this.#context.sys.close(fd);
+    for (const fd of fds) this.#context.sys.discard(fd);
     const { maxMessageFds } = this.#context.limits;
     const what = surplus > 0 ? `it came with more than ${maxMessageFds} fds` : `its type is ${type}`;
     const command = view.getUint16(at + 2, true);

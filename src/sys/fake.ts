@@ -251,6 +251,14 @@ export class FakeSys implements SysLayer {
     return { mappings: this.windows.size, quarantined: 0, connections, watchers };
   }
 
+  discard(fd: number): void {
+    this.close(fd);
+  }
+
+  isLocalFile(): boolean {
+    return true;
+  }
+
   maxOpenFiles(): number {
     return MAX_OPEN_FILES;
   }

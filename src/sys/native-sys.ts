@@ -1,9 +1,10 @@
 /*
  * The live SysLayer: each method is one call of the addon and a check of its result.
  */
-import { lstatSync, readlinkSync, unlinkSync } from 'node:fs';
+import { lstatSync, readFileSync, readlinkSync, unlinkSync } from 'node:fs';
 import { ERRNO } from '../abi/errno.ts';
 import { VfioError } from '../core/error.ts';
+import { fileSystemIn, isLocal } from './file-system.ts';
 import type { NativeBinding } from './native.ts';
 import { NativeConnection } from './native-connection.ts';
 import { NativeMapping } from './native-mapping.ts';
@@ -56,6 +57,10 @@ export class NativeSys implements SysLayer {
     checked(this.native.close(fd), `closing fd ${fd}`);
   }
 
+  discard(fd: number): void {
+    this.native.discard(fd);
+  }
+
   dup(fd: number): number {
     return checked(this.native.dup(fd), `duplicating fd ${fd}`);
   }
@@ -71,6 +76,16 @@ export class NativeSys implements SysLayer {
       accessMode: results[4]! as 0 | 1 | 2,
       mode: results[5]!,
     };
+  }
+
+  isLocalFile(fd: number, identity: FileIdentity): boolean {
+    if (identity.seals >= 0) return true;
+    try {
+      const mountId = /^mnt_id:\t(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? null;
+      return isLocal(fileSystemIn(readFileSync('/proc/self/mountinfo', 'utf8'), identity.dev, mountId));
+    } catch {
+      return false; // no /proc, or no fd left to read it with
+    }
   }
 
   fdName(fd: number): string {

@@ -30,6 +30,7 @@ export interface NativeBinding {
   fallocate(fd: number, mode: number, offset: number, length: number): number;
   addSeals(fd: number, seals: number): number;
   close(fd: number): number;
+  discard(fd: number): number;
   dup(fd: number): number;
   /** results: dev, ino, size, seals, access mode, mode, allocated bytes. */
   identity(fd: number): number;

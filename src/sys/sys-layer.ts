@@ -154,8 +154,12 @@ export interface SysLayer {
   /** `seals` is a set of F_SEAL_* bits. */
   addSeals(fd: number, seals: number): void;
   close(fd: number): void;
+  /** Closes an fd that a peer sent and nobody has looked at: in the background where closing it could wait for the peer. */
+  discard(fd: number): void;
   dup(fd: number): number;
   identity(fd: number): FileIdentity;
+  /** Whether a touch of the file waits for nobody but this kernel and its disks. Asks nobody else to find out. */
+  isLocalFile(fd: number, identity: FileIdentity): boolean;
   /** What /proc/self/fd/N points to, for example '/memfd:name (deleted)'. */
   fdName(fd: number): string;
   /**
