@@ -62,6 +62,16 @@ describe('a level line (INTx)', () => {
     expect([trigger.signals, irq.masked(0)]).toEqual([1, true]);
   });
 
+  it('closes a resample eventfd that cannot be listened to', () => {
+    const { irq } = intx();
+    const resample = new RecordingTrigger();
+    resample.listen = () => {
+      throw new Error('no watch is left');
+    };
+    expect(() => irq.setResample(resample)).toThrow('no watch is left');
+    expect(resample.closes).toBe(1);
+  });
+
   it('is unmasked by the resample eventfd, and fires again if still asserted', () => {
     const { irq, trigger } = intx();
     const resample = new RecordingTrigger();

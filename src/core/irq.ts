@@ -200,7 +200,12 @@ export class Irq {
       throw new VfioError('EINVAL', `irq ${this.index}: this trigger cannot be listened to; pass an eventfd`);
     }
     this.#retain(source);
-    source.listen(listener);
+    try {
+      source.listen(listener);
+    } catch (error) {
+      this.#drop(source);
+      throw error;
+    }
   }
 
   #retain(trigger: IrqTrigger | null): void {
