@@ -16,6 +16,7 @@ import {
 import { control, type Devices } from './control.ts';
 import type { DeviceArgument } from './device-argument.ts';
 import { qemuOption, type Teller } from './events.ts';
+import { limitEvents } from './limit-events.ts';
 import { type DeviceOptions, makeDevice } from './make-device.ts';
 import { observeDevice } from './observe.ts';
 import type { WorkerDeviceOptions } from './worker-device.ts';
@@ -73,8 +74,8 @@ async function serveHere(
   options: ServeOptions,
   devices: Map<string, VfioDevice>,
 ): Promise<Served> {
-  const { tell } = options;
   const { name } = argument;
+  const tell = limitEvents(name, options.tell);
   const device = await makeDevice(argument.device, name, options.deviceOptions);
   const server = new VfioUserServer(device, { ...serverOptions(argument, options), log: logger(name, tell) });
   tellSessions(server, name, tell);
@@ -89,8 +90,9 @@ async function serveHere(
 }
 
 async function serveInThread(argument: DeviceArgument, options: ServeOptions): Promise<Served> {
-  const { tell, json } = options;
+  const { json } = options;
   const { device, name } = argument;
+  const tell = limitEvents(name, options.tell);
   const deviceOptions: WorkerDeviceOptions = { device, name, options: options.deviceOptions, json };
   const server = await serveInWorker(new URL('./worker-device.js', import.meta.url), {
     ...serverOptions(argument, options),

@@ -5,6 +5,7 @@
 import type { VfioDevice } from '../../core/index.ts';
 import { styleFor } from '../terminal.ts';
 import { jsonTeller, textTeller } from './events.ts';
+import { limitEvents } from './limit-events.ts';
 import { type DeviceOptions, makeDevice } from './make-device.ts';
 import { observeDevice } from './observe.ts';
 
@@ -18,6 +19,7 @@ export interface WorkerDeviceOptions {
 export default async function workerDevice(start: WorkerDeviceOptions): Promise<VfioDevice> {
   const device = await makeDevice(start.device, start.name, start.options);
   const output = process.stdout;
-  observeDevice(start.name, device, start.json ? jsonTeller(output) : textTeller(output, styleFor(output)));
+  const tell = start.json ? jsonTeller(output) : textTeller(output, styleFor(output));
+  observeDevice(start.name, device, limitEvents(start.name, tell));
   return device;
 }
