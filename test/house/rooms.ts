@@ -11,10 +11,11 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   sys: ['abi', 'core'],
   memory: ['abi', 'core', 'sys'],
   server: ['abi', 'core', 'bus', 'sys', 'memory'],
+  qemu: ['abi', 'core', 'sys'],
   client: ['abi', 'core', 'sys', 'memory'],
   devices: ['abi', 'core', 'bus'],
   drivers: ['abi', 'core', 'client', 'devices'],
-  cli: ['abi', 'core', 'bus', 'sys', 'memory', 'server', 'client', 'devices', 'drivers'],
+  cli: ['abi', 'core', 'bus', 'sys', 'memory', 'server', 'client', 'devices', 'drivers', 'qemu'],
   '.': ['abi', 'core', 'bus', 'sys', 'memory', 'server', 'client', 'devices', 'drivers'],
 };
 
