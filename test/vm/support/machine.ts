@@ -1,0 +1,118 @@
+/*
+ * A machine for one test: `vfio serve` with its devices, and a guest that has them.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Serving } from '../../e2e/support.ts';
+import { Guest, type GuestOptions } from './guest.ts';
+
+export interface MachineOptions extends Omit<GuestOptions, 'devices'> {
+  /** Devices of `vfio serve`, as on its command line without the sockets: edu, ram, ./module.ts. */
+  readonly serve: readonly string[];
+  /** More arguments of `vfio serve`. */
+  readonly serveArgs?: readonly string[];
+  /** Each device in a process of its own, instead of one for all. Default false. */
+  readonly apart?: boolean;
+  /** Further values of -device, behind the served ones. */
+  readonly devices?: readonly string[];
+  /** Properties of the vfio-user-pci devices in QEMU, by place in `serve`. */
+  readonly properties?: readonly Readonly<Record<string, unknown>>[];
+}
+
+/** Where in the guest the first device is: slots are given out in order from here. */
+const FIRST_SLOT = 4;
+
+export class Machine {
+  readonly guest: Guest;
+  /** One for each process that serves. */
+  readonly servers: readonly Serving[];
+  readonly folder: string;
+
+  /** Serves the devices, boots a guest that has them, runs `work`, and ends everything. */
+  static async run(options: MachineOptions, work: (machine: Machine) => Promise<void>): Promise<void> {
+    const folder = mkdtempSync(join(tmpdir(), 'vfio-vm-'));
+    const servers: Serving[] = [];
+    let machine: Machine | null = null;
+    try {
+      const sockets = options.serve.map((_, index) => join(folder, `device-${index}.sock`));
+      servers.push(...(await startServers(options, sockets)));
+      const served = sockets.map((path, index) => vfioUserPci(path, index, options.properties?.[index]));
+      const guest = await Guest.boot(folder, {
+        ...options,
+        devices: [...served, ...(options.devices ?? [])],
+      });
+      machine = new Machine(folder, servers, guest);
+      await work(machine);
+    } catch (error) {
+      if (machine !== null) (error as Error).message += machine.#circumstances();
+      throw error;
+    } finally {
+      await machine?.guest.kill();
+      for (const server of servers) await server.child.stop();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+
+  private constructor(folder: string, servers: readonly Serving[], guest: Guest) {
+    this.folder = folder;
+    this.servers = servers;
+    this.guest = guest;
+  }
+
+  /** The process that serves, where there is one for all devices. */
+  get server(): Serving {
+    return this.servers[0]!;
+  }
+
+  /** The device's place in the guest, for sysfs: 0000:00:04.0 is the first of `serve`. */
+  address(index: number): string {
+    return `0000:00:${(FIRST_SLOT + index).toString(16).padStart(2, '0')}.0`;
+  }
+
+  /** DMA_READ and DMA_WRITE that QEMU has received from devices: what goes by messages. */
+  get dmaMessages(): number {
+    return this.qemuTrace.filter((line) => line.includes('vfio_user_recv_request')).length;
+  }
+
+  /** What QEMU has traced so far, a line an event. */
+  get qemuTrace(): readonly string[] {
+    return readFileSync(this.guest.tracePath, 'utf8').trimEnd().split('\n');
+  }
+
+  #circumstances(): string {
+    const last = this.qemuTrace.slice(-20).join('\n');
+    return `\nQEMU traced last:\n${last}\nThe console's end:\n${this.guest.console.slice(-1500)}`;
+  }
+}
+
+/** Value of -device for a socket, at a fixed place. */
+export function vfioUserPci(
+  path: string,
+  index: number,
+  more: Readonly<Record<string, unknown>> = {},
+): string {
+  const addr = (FIRST_SLOT + index).toString(16);
+  return JSON.stringify({
+    driver: 'vfio-user-pci',
+    id: `device${index}`,
+    addr,
+    socket: { path, type: 'unix' },
+    ...more,
+  });
+}
+
+async function startServers(
+  { serve, serveArgs = [], apart = false }: MachineOptions,
+  sockets: readonly string[],
+): Promise<Serving[]> {
+  const devices = serve.map((device, index) => `${device}:${sockets[index]}`);
+  const groups = apart ? devices.map((device) => [device]) : [devices];
+  const servers = groups.map((group) => {
+    return new Serving([...group, '--json', ...serveArgs]);
+  });
+  for (const [index, server] of servers.entries()) {
+    for (let ready = 0; ready < groups[index]!.length; ready++) await server.event('ready');
+  }
+  return servers;
+}
