@@ -51,9 +51,13 @@ export class Serving {
     this.child = new LineChild({ args: [main, 'serve', ...args], fds });
   }
 
-  /** The next event of this kind, with --json. */
-  async event(name: string): Promise<Record<string, unknown>> {
-    const line = await this.child.line((candidate) => JSON.parse(candidate)['event'] === name);
+  /** The next event of this kind, with --json; of those that have these `fields`, where some are given. */
+  async event(name: string, fields: Record<string, unknown> = {}): Promise<Record<string, unknown>> {
+    const wanted = Object.entries({ ...fields, event: name });
+    const line = await this.child.line((candidate) => {
+      const event = JSON.parse(candidate) as Record<string, unknown>;
+      return wanted.every(([key, value]) => event[key] === value);
+    });
     if (line === null) throw new Error(`vfio serve ended before it said '${name}'`);
     return JSON.parse(line) as Record<string, unknown>;
   }

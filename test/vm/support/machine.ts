@@ -16,18 +16,23 @@ export interface MachineOptions extends Omit<GuestOptions, 'devices'> {
   readonly apart?: boolean;
   /** Further values of -device, behind the served ones. */
   readonly devices?: readonly string[];
+  /** Each device behind a PCI Express root port, so that it can be unplugged and plugged in. Default false. */
+  readonly hotplug?: boolean;
   /** Properties of the vfio-user-pci devices in QEMU, by place in `serve`. */
   readonly properties?: readonly Readonly<Record<string, unknown>>[];
 }
 
-/** Where in the guest the first device is: slots are given out in order from here. */
+/** Where in the guest the first device, or the root port that it is behind, is: slots are given out from here. */
 const FIRST_SLOT = 4;
+/** 64-bit prefetchable memory that firmware keeps free behind a root port for what is plugged in later. */
+const HOTPLUG_WINDOW = '64M';
 
 export class Machine {
   readonly guest: Guest;
   /** One for each process that serves. */
   readonly servers: readonly Serving[];
   readonly folder: string;
+  readonly #hotplug: boolean;
 
   /** Serves the devices, boots a guest that has them, runs `work`, and ends everything. */
   static async run(options: MachineOptions, work: (machine: Machine) => Promise<void>): Promise<void> {
@@ -37,12 +42,14 @@ export class Machine {
     try {
       const sockets = options.serve.map((_, index) => join(folder, `device-${index}.sock`));
       servers.push(...(await startServers(options, sockets)));
-      const served = sockets.map((path, index) => vfioUserPci(path, index, options.properties?.[index]));
-      const guest = await Guest.boot(folder, {
-        ...options,
-        devices: [...served, ...(options.devices ?? [])],
+      const hotplug = options.hotplug ?? false;
+      const served = sockets.flatMap((path, index) => {
+        const device = vfioUserPci(path, index, hotplug, options.properties?.[index]);
+        return hotplug ? [rootPort(index), device] : [device];
       });
-      machine = new Machine(folder, servers, guest);
+      const devices = [...served, ...(options.devices ?? [])];
+      const guest = await Guest.boot(folder, { ...options, devices });
+      machine = new Machine(folder, servers, guest, hotplug);
       await work(machine);
     } catch (error) {
       if (machine !== null) (error as Error).message += machine.#circumstances();
@@ -54,10 +61,11 @@ export class Machine {
     }
   }
 
-  private constructor(folder: string, servers: readonly Serving[], guest: Guest) {
+  private constructor(folder: string, servers: readonly Serving[], guest: Guest, hotplug: boolean) {
     this.folder = folder;
     this.servers = servers;
     this.guest = guest;
+    this.#hotplug = hotplug;
   }
 
   /** The process that serves, where there is one for all devices. */
@@ -65,9 +73,26 @@ export class Machine {
     return this.servers[0]!;
   }
 
-  /** The device's place in the guest, for sysfs: 0000:00:04.0 is the first of `serve`. */
+  /** The device's place in the guest, for sysfs: 0000:00:04.0 is the first of `serve`, 0000:01:00.0 behind a root port. */
   address(index: number): string {
+    if (this.#hotplug) return `0000:${(index + 1).toString(16).padStart(2, '0')}:00.0`;
     return `0000:00:${(FIRST_SLOT + index).toString(16).padStart(2, '0')}.0`;
+  }
+
+  /** Takes a served device out of the machine, and waits until QEMU has let it go. */
+  async unplug(index: number): Promise<void> {
+    const id = `device${index}`;
+    await this.guest.qmp.execute('device_del', { id });
+    await this.guest.qmp.event(({ event, data }) => event === 'DEVICE_DELETED' && data?.['device'] === id);
+  }
+
+  /** Puts a served device in (again). The guest finds it when it looks. */
+  async plug(index: number): Promise<void> {
+    const path = join(this.folder, `device-${index}.sock`);
+    await this.guest.qmp.execute(
+      'device_add',
+      JSON.parse(vfioUserPci(path, index, this.#hotplug)) as Record<string, unknown>,
+    );
   }
 
   /** DMA_READ and DMA_WRITE that QEMU has received from devices: what goes by messages. */
@@ -87,19 +112,20 @@ export class Machine {
 }
 
 /** Value of -device for a socket, at a fixed place. */
-export function vfioUserPci(
+function vfioUserPci(
   path: string,
   index: number,
+  hotplug: boolean,
   more: Readonly<Record<string, unknown>> = {},
 ): string {
-  const addr = (FIRST_SLOT + index).toString(16);
-  return JSON.stringify({
-    driver: 'vfio-user-pci',
-    id: `device${index}`,
-    addr,
-    socket: { path, type: 'unix' },
-    ...more,
-  });
+  const place = hotplug ? { bus: `port${index}`, addr: '0' } : { addr: (FIRST_SLOT + index).toString(16) };
+  const socket = { path, type: 'unix' };
+  return JSON.stringify({ driver: 'vfio-user-pci', id: `device${index}`, ...place, socket, ...more });
+}
+
+function rootPort(index: number): string {
+  const slot = (FIRST_SLOT + index).toString(16);
+  return `pcie-root-port,id=port${index},chassis=${index + 1},addr=${slot},pref64-reserve=${HOTPLUG_WINDOW}`;
 }
 
 async function startServers(
