@@ -118,7 +118,7 @@ test('R6, R8: a device that was unplugged is out of reach, and has its contents 
     expect(await pci.get(EDU, bar2, SIZE, 1)).toBe('zeros');
     expect(await machine.server.event('dma-fault')).toMatchObject({ device: 'edu', iova: Number(bar2) });
     await machine.plug(RAM);
-    await machine.guest.run(`until [ -e ${pci.folder(RAM)} ]; do sleep 0.1; done`);
+    await pci.appears(RAM);
     await pci.enable(RAM);
     const again = await pci.barAddress(RAM, BAR2);
     expect(await pci.get(EDU, again, SIZE, 1)).toBe('same');

@@ -8,6 +8,7 @@
  *   pci check BDF BAR OFFSET SIZE SEED                compares with the pattern: "same", "zeros" or "different"
  *   pci put BDF ADDRESS SIZE SEED                     has an edu write the pattern to a bus address, up to 4096 bytes
  *   pci get BDF ADDRESS SIZE SEED                     has an edu read there, and compares as check does
+ *   pci dump BDF ADDRESS SIZE                         has an edu read there, and prints the bytes in hex
  *   pci copy BDF ADDRESS SIZE ROUNDS                  has an edu write SIZE bytes to ADDRESS and read them, ROUNDS times
  *   pci poll BDF BAR OFFSET COUNT                     reads a 4-byte register COUNT times; prints ns for each read
  */
@@ -134,6 +135,16 @@ static void edu_reach(char **args, int put) {
   print_comparison(page, size, seed);
 }
 
+static void edu_dump(char **args) {
+  volatile uint8_t *edu = map_bar(args[0], "0");
+  uint64_t size = number(args[2]);
+  uint8_t *page = locked_page();
+  edu_transfer(edu, number(args[1]), BUFFER, size, 0);
+  edu_transfer(edu, BUFFER, physical(page), size, TO_MEMORY);
+  for (uint64_t i = 0; i < size; i++) printf("%02x", page[i]);
+  printf("\n");
+}
+
 static double seconds(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -173,6 +184,7 @@ int main(int count, char **args) {
     print_comparison(map_bar(rest[0], rest[1]) + number(rest[2]), number(rest[3]), number(rest[4]));
   } else if (strcmp(verb, "put") == 0 && count == 6) edu_reach(rest, 1);
   else if (strcmp(verb, "get") == 0 && count == 6) edu_reach(rest, 0);
+  else if (strcmp(verb, "dump") == 0 && count == 5) edu_dump(rest);
   else if (strcmp(verb, "copy") == 0 && count == 6) measure_copies(rest);
   else if (strcmp(verb, "poll") == 0 && count == 6) measure_reads(rest);
   else {

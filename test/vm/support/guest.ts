@@ -17,8 +17,8 @@ export interface GuestOptions {
   readonly series?: KernelSeries;
   /** Default 256. */
   readonly memoryMiB?: number;
-  /** Whether guest RAM is a shared memfd: false leaves DMA to messages. Default true. */
-  readonly sharedMemory?: boolean;
+  /** What guest RAM is: a shared memfd, a private one, or no file at all, which leaves DMA to messages. Default shared. */
+  readonly memory?: 'shared' | 'private' | 'anonymous';
   /** Default 1. */
   readonly cpus?: number;
   readonly modules?: readonly string[];
@@ -29,6 +29,8 @@ export interface GuestOptions {
   readonly before?: readonly string[];
   /** Values of -device, in this order. */
   readonly devices?: readonly string[];
+  /** Which of QEMU's events are traced. Default: all of vfio-user. */
+  readonly trace?: string;
   /** Whether a reboot of the guest is one; otherwise it ends QEMU. Default false. */
   readonly reboots?: boolean;
 }
@@ -233,31 +235,31 @@ function commandLine(folder: string, options: GuestOptions): [string, string[]] 
   if (cache === null || kernel === undefined) {
     throw new Error('no QEMU or no such kernel in the cache: run `npm run test:vm` once, it fetches them');
   }
-  const { modules = [], files = {}, memoryMiB = 256, sharedMemory = true } = options;
+  const { modules = [], files = {}, memoryMiB = 256 } = options;
   const initramfs = join(folder, 'initramfs');
   writeFileSync(initramfs, buildInitramfs(cache, kernel, { modules, files, script: COMMAND_LOOP }));
-  const memory = sharedMemory
-    ? [
-        '-object',
-        `memory-backend-memfd,id=mem,size=${memoryMiB}M,share=on`,
-        '-machine',
-        'q35,memory-backend=mem',
-      ]
-    : ['-machine', 'q35'];
   const commands = `socket,id=commands,path=${join(folder, 'commands.sock')},server=on,wait=off`;
   return [
     cache.qemu,
     [
       ...['-nodefaults', '-display', 'none', '-accel', 'tcg,thread=multi', '-cpu', 'max'],
-      ...['-m', `${memoryMiB}M`, '-smp', String(options.cpus ?? 1), ...memory],
+      ...['-m', `${memoryMiB}M`, '-smp', String(options.cpus ?? 1)],
+      ...memoryArguments(memoryMiB, options.memory ?? 'shared'),
       ...['-kernel', kernel.image, '-initrd', initramfs],
       ...['-append', `console=ttyS0 quiet panic=-1 ${options.append ?? ''}`],
       ...['-serial', 'stdio', '-chardev', commands, '-serial', 'chardev:commands'],
       ...['-qmp', `unix:${join(folder, 'qmp.sock')},server=on,wait=off`],
-      ...['-trace', 'vfio_user_*', '-D', join(folder, 'qemu.trace')],
+      ...['-trace', options.trace ?? 'vfio_user_*', '-D', join(folder, 'qemu.trace')],
       ...(options.reboots === true ? [] : ['-no-reboot']),
       ...(options.before ?? []),
       ...(options.devices ?? []).flatMap((device) => ['-device', device]),
     ],
   ];
+}
+
+function memoryArguments(sizeMiB: number, memory: 'shared' | 'private' | 'anonymous'): string[] {
+  if (memory === 'anonymous') return ['-machine', 'q35'];
+  const share = memory === 'shared' ? 'on' : 'off';
+  const backend = `memory-backend-memfd,id=mem,size=${sizeMiB}M,share=${share}`;
+  return ['-object', backend, '-machine', 'q35,memory-backend=mem'];
 }

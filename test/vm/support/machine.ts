@@ -28,10 +28,11 @@ const FIRST_SLOT = 4;
 const HOTPLUG_WINDOW = '64M';
 
 export class Machine {
-  readonly guest: Guest;
+  guest: Guest;
   /** One for each process that serves. */
   readonly servers: readonly Serving[];
   readonly folder: string;
+  readonly #guestOptions: GuestOptions;
   readonly #hotplug: boolean;
 
   /** Serves the devices, boots a guest that has them, runs `work`, and ends everything. */
@@ -42,14 +43,9 @@ export class Machine {
     try {
       const sockets = options.serve.map((_, index) => join(folder, `device-${index}.sock`));
       servers.push(...(await startServers(options, sockets)));
-      const hotplug = options.hotplug ?? false;
-      const served = sockets.flatMap((path, index) => {
-        const device = vfioUserPci(path, index, hotplug, options.properties?.[index]);
-        return hotplug ? [rootPort(index), device] : [device];
-      });
-      const devices = [...served, ...(options.devices ?? [])];
-      const guest = await Guest.boot(folder, { ...options, devices });
-      machine = new Machine(folder, servers, guest, hotplug);
+      const guestOptions = withDevices(options, sockets);
+      const guest = await Guest.boot(folder, guestOptions);
+      machine = new Machine(folder, servers, guest, guestOptions, options.hotplug ?? false);
       await work(machine);
     } catch (error) {
       if (machine !== null) (error as Error).message += machine.#circumstances();
@@ -61,10 +57,17 @@ export class Machine {
     }
   }
 
-  private constructor(folder: string, servers: readonly Serving[], guest: Guest, hotplug: boolean) {
+  private constructor(
+    folder: string,
+    servers: readonly Serving[],
+    guest: Guest,
+    guestOptions: GuestOptions,
+    hotplug: boolean,
+  ) {
     this.folder = folder;
     this.servers = servers;
     this.guest = guest;
+    this.#guestOptions = guestOptions;
     this.#hotplug = hotplug;
   }
 
@@ -77,6 +80,11 @@ export class Machine {
   address(index: number): string {
     if (this.#hotplug) return `0000:${(index + 1).toString(16).padStart(2, '0')}:00.0`;
     return `0000:00:${(FIRST_SLOT + index).toString(16).padStart(2, '0')}.0`;
+  }
+
+  /** Starts another QEMU with the same devices, after the first has ended. */
+  async reboot(): Promise<void> {
+    this.guest = await Guest.boot(this.folder, this.#guestOptions);
   }
 
   /** Takes a served device out of the machine, and waits until QEMU has let it go. */
@@ -109,6 +117,15 @@ export class Machine {
     const last = this.qemuTrace.slice(-20).join('\n');
     return `\nQEMU traced last:\n${last}\nThe console's end:\n${this.guest.console.slice(-1500)}`;
   }
+}
+
+function withDevices(options: MachineOptions, sockets: readonly string[]): GuestOptions {
+  const hotplug = options.hotplug ?? false;
+  const served = sockets.flatMap((path, index) => {
+    const device = vfioUserPci(path, index, hotplug, options.properties?.[index]);
+    return hotplug ? [rootPort(index), device] : [device];
+  });
+  return { ...options, devices: [...served, ...(options.devices ?? [])] };
 }
 
 /** Value of -device for a socket, at a fixed place. */

@@ -25,6 +25,11 @@ export class PciShell {
     return `/sys/bus/pci/devices/${this.#machine.address(device)}`;
   }
 
+  /** Waits until the guest's kernel has found a device that was plugged in. */
+  async appears(device: number): Promise<void> {
+    await this.#machine.guest.run(`until [ -e ${this.folder(device)}/resource0 ]; do sleep 0.1; done`);
+  }
+
   /** Memory decode and bus mastering on. */
   async enable(device: number): Promise<void> {
     await this.write(device, 'config', COMMAND, 2, COMMAND_MEMORY | COMMAND_MASTER);
@@ -83,13 +88,18 @@ export class PciShell {
   }
 
   /** An edu writes a pattern to a bus address. */
-  async put(edu: number, address: bigint, size: number, seed: number): Promise<void> {
+  async put(edu: number, address: number | bigint, size: number, seed: number): Promise<void> {
     await this.#pci(`put ${this.#machine.address(edu)} ${address} ${size} ${seed}`);
   }
 
   /** An edu reads from a bus address, and what it read is compared with a pattern. */
-  async get(edu: number, address: bigint, size: number, seed: number): Promise<Comparison> {
+  async get(edu: number, address: number | bigint, size: number, seed: number): Promise<Comparison> {
     return this.#compare(`get ${this.#machine.address(edu)} ${address} ${size} ${seed}`);
+  }
+
+  /** What an edu reads from a bus address, in hex. */
+  dump(edu: number, address: number | bigint, size: number): Promise<string> {
+    return this.#pci(`dump ${this.#machine.address(edu)} ${address} ${size}`);
   }
 
   async #compare(words: string): Promise<Comparison> {

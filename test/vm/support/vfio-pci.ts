@@ -18,3 +18,8 @@ export async function bindVfioPci(guest: Guest, address: string): Promise<void> 
     echo ${address} > /sys/bus/pci/drivers_probe
     test -e /sys/bus/pci/drivers/vfio-pci/${address}`);
 }
+
+/** Takes it back. */
+export async function unbindVfioPci(guest: Guest, address: string): Promise<void> {
+  await guest.run(`echo ${address} > /sys/bus/pci/drivers/vfio-pci/unbind`);
+}
