@@ -4,6 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { buildTools, memcpyFloor, pingpong } from './floors.mjs';
+import { canBootGuests, guestRows } from './guest.mjs';
 import { printTable } from './report.mjs';
 import { withServer } from './server.mjs';
 import { measureSuspend } from './suspend.mjs';
@@ -169,6 +170,15 @@ async function suspension() {
   }
 }
 
+async function guests() {
+  if (!canBootGuests()) {
+    say('in a guest: left out, `npm run test:vm -- --setup` fetches what it needs');
+    return;
+  }
+  say('in a guest');
+  for (const row of await guestRows(ROUNDS)) add(row);
+}
+
 await buildTools();
 await readRoundTrip('main loop', [], { clientCpu: 0, serverCpu: 0, goal: 1.6 });
 await readRoundTrip('worker', ['--worker'], { clientCpu: 0, serverCpu: 0, goal: 1.25 });
@@ -182,5 +192,6 @@ await mapPairs();
 await copies();
 translation();
 await suspension();
+await guests();
 if (options.json) console.log(JSON.stringify({ node: process.version, rounds: ROUNDS, rows }, null, 2));
 else printTable(rows);

@@ -34,20 +34,19 @@ for device in /sys/bus/pci/devices/*; do
 done
 `;
 
-const INTERRUPTS = `#!/bin/sh
-# interrupts SLOT: gives the device to uio_pci_generic and prints a line for each INTx that comes.
-[ $# -eq 1 ] || { echo "usage: interrupts 00:04.0 &" >&2; exit 2; }
+const WAIT_INTERRUPT = `#!/bin/sh
+# wait-interrupt SLOT: gives the device to uio_pci_generic, lets its INTx through and waits for one.
+[ $# -eq 1 ] || { echo "usage: wait-interrupt 00:01.0 &" >&2; exit 2; }
 device=/sys/bus/pci/devices/0000:$1
 [ -e "$device" ] || { echo "there is no device $1; see lspci" >&2; exit 1; }
-echo uio_pci_generic > "$device/driver_override"
-echo "0000:$1" > /sys/bus/pci/drivers_probe
-uio=$(ls "$device/uio") || { echo "uio_pci_generic does not take $1; has it an interrupt pin?" >&2; exit 1; }
+if [ ! -e "$device/driver" ]; then
+  echo uio_pci_generic > "$device/driver_override"
+  echo "0000:$1" > /sys/bus/pci/drivers_probe
+fi
+uio=$(ls "$device/uio" 2> /dev/null) || { echo "$1 has no interrupt pin, or another driver" >&2; exit 1; }
 exec 3<> "/dev/$uio"
 printf '\\001\\000\\000\\000' >&3
-while count=$(dd bs=4 count=1 <&3 2> /dev/null | od -An -tu4) && [ -n "$count" ]; do
-  echo "$1: interrupt" $count
-  printf '\\001\\000\\000\\000' >&3
-done
+echo "$1: interrupt" $(dd bs=4 count=1 <&3 2> /dev/null | od -An -tu4)
 `;
 
 /** Without a driver nobody switches a device on: here it is done as a driver would, and it may master the bus. */
@@ -59,7 +58,7 @@ done 2> /dev/null
 echo
 echo "Linux $(uname -r)"
 lspci
-echo "Here: lspci, devmem ADDRESS 32 [VALUE], interrupts SLOT &, xxd, dmesg. exit switches the machine off."
+echo "Here: lspci, devmem ADDRESS 32 [VALUE], wait-interrupt SLOT &. exit switches the machine off."
 setsid cttyhack sh
 `;
 
@@ -77,7 +76,7 @@ export function shellGuest(): ShellGuest | null {
     initramfs,
     buildInitramfs(cache, kernel, {
       modules: ['uio_pci_generic'],
-      files: { 'bin/lspci': file(LSPCI), 'bin/interrupts': file(INTERRUPTS) },
+      files: { 'bin/lspci': file(LSPCI), 'bin/wait-interrupt': file(WAIT_INTERRUPT) },
       script: SCRIPT,
     }),
   );

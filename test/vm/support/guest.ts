@@ -29,8 +29,8 @@ export interface GuestOptions {
   readonly before?: readonly string[];
   /** Values of -device, in this order. */
   readonly devices?: readonly string[];
-  /** Which of QEMU's events are traced. Default: all of vfio-user. */
-  readonly trace?: string;
+  /** Which of QEMU's events are traced; null: none. Default: all of vfio-user. */
+  readonly trace?: string | null;
   /** Whether a reboot of the guest is one; otherwise it ends QEMU. Default false. */
   readonly reboots?: boolean;
 }
@@ -235,7 +235,7 @@ function commandLine(folder: string, options: GuestOptions): [string, string[]] 
   if (cache === null || kernel === undefined) {
     throw new Error('no QEMU or no such kernel in the cache: run `npm run test:vm` once, it fetches them');
   }
-  const { modules = [], files = {}, memoryMiB = 256 } = options;
+  const { modules = [], files = {}, memoryMiB = 256, trace = 'vfio_user_*' } = options;
   const initramfs = join(folder, 'initramfs');
   writeFileSync(initramfs, buildInitramfs(cache, kernel, { modules, files, script: COMMAND_LOOP }));
   const commands = `socket,id=commands,path=${join(folder, 'commands.sock')},server=on,wait=off`;
@@ -249,7 +249,7 @@ function commandLine(folder: string, options: GuestOptions): [string, string[]] 
       ...['-append', `console=ttyS0 quiet panic=-1 ${options.append ?? ''}`],
       ...['-serial', 'stdio', '-chardev', commands, '-serial', 'chardev:commands'],
       ...['-qmp', `unix:${join(folder, 'qmp.sock')},server=on,wait=off`],
-      ...['-trace', options.trace ?? 'vfio_user_*', '-D', join(folder, 'qemu.trace')],
+      ...(trace === null ? [] : ['-trace', trace, '-D', join(folder, 'qemu.trace')]),
       ...(options.reboots === true ? [] : ['-no-reboot']),
       ...(options.before ?? []),
       ...(options.devices ?? []).flatMap((device) => ['-device', device]),

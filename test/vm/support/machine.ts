@@ -1,7 +1,7 @@
 /*
  * A machine for one test: `vfio serve` with its devices, and a guest that has them.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Serving } from '../../e2e/support.ts';
@@ -110,6 +110,7 @@ export class Machine {
 
   /** What QEMU has traced so far, a line an event. */
   get qemuTrace(): readonly string[] {
+    if (!existsSync(this.guest.tracePath)) return [];
     return readFileSync(this.guest.tracePath, 'utf8').trimEnd().split('\n');
   }
 
