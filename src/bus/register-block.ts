@@ -72,6 +72,8 @@ type WriteHandler = (value: number, previous: number, element: number) => void;
 /** The engine behind `registers`. */
 export class RegisterBlock<T extends RegisterTable = RegisterTable> implements RegionHandler {
   readonly table: T;
+  /** As the option of that name. May be replaced, by a test for instance. */
+  onIncident: ((incident: RegisterIncident, offset: number, count: number) => void) | null;
   readonly #compiled: CompiledTable;
   readonly #low: Uint32Array;
   readonly #high: Uint32Array;
@@ -84,7 +86,6 @@ export class RegisterBlock<T extends RegisterTable = RegisterTable> implements R
   readonly #filler: number;
   /** Bit n set: accesses of n bytes are supported; 0: all are. */
   readonly #widths: number;
-  readonly #onIncident: ((incident: RegisterIncident, offset: number, count: number) => void) | null;
 
   constructor(table: T, options: RegisterOptions<T> = {}) {
     this.table = table;
@@ -101,7 +102,7 @@ export class RegisterBlock<T extends RegisterTable = RegisterTable> implements R
     this.#high = new Uint32Array(register.length);
     this.#filler = options.unknown === 'zeros' ? 0 : 0xff;
     this.#widths = (options.widths ?? []).reduce((bits, width) => bits | (1 << width), 0);
-    this.#onIncident = options.onIncident ?? null;
+    this.onIncident = options.onIncident ?? null;
     this.reset();
   }
 
@@ -387,7 +388,7 @@ export class RegisterBlock<T extends RegisterTable = RegisterTable> implements R
   }
 
   #report(incident: RegisterIncident, offset: number, count: number): void {
-    if (this.#onIncident !== null) this.#onIncident(incident, offset, count);
+    if (this.onIncident !== null) this.onIncident(incident, offset, count);
   }
 }
 

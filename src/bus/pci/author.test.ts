@@ -117,6 +117,16 @@ describe('a counter', () => {
     expect(memory.writes).toEqual([[0x1000, [2]]]);
   });
 
+  test('its register block can be looked up by BAR, and be heard by another', () => {
+    const counter = counting();
+    expect(counter.registerBlock(0)).toBe(counter.regs);
+    expect(counter.registerBlock(1)).toBeNull();
+    const heard: unknown[] = [];
+    counter.regs.onIncident = (...incident) => heard.push(incident);
+    regionRead(counter, 0, 0x100, 2);
+    expect(heard).toEqual([['unknown register read', 0x100, 2]]);
+  });
+
   test('a reset gives the registers their reset values', () => {
     const counter = counting();
     counter.tick();

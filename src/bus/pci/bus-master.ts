@@ -14,10 +14,22 @@ import {
 
 const NO_BYTES = new Uint8Array(0);
 
+/**
+ * Sees the function's DMA, what does not pass included: for tests and tools. A window counts when it is asked for; what
+ * goes through it later is not seen. It may not throw.
+ */
+export type DmaObserver = (
+  operation: 'read' | 'write' | 'window',
+  iova: number,
+  sizeBytes: number,
+  result: MaybePromise<DmaFault | null>,
+) => void;
+
 /** Guards a port: `blocked` says why nothing passes, or null. */
 export class BusMasterPort implements DmaPort {
   inner: DmaPort;
   blocked: DmaFaultReason | null = null;
+  observer: DmaObserver | null = null;
 
   constructor(inner: DmaPort) {
     this.inner = inner;
@@ -28,13 +40,17 @@ export class BusMasterPort implements DmaPort {
   }
 
   read(iova: number, target: Uint8Array, at?: number, length?: number): MaybePromise<DmaFault | null> {
-    if (this.blocked !== null) return this.#fault(iova, this.blocked);
-    return this.inner.read(iova, target, at, length);
+    const { blocked, inner } = this;
+    const result = blocked !== null ? this.#fault(iova, blocked) : inner.read(iova, target, at, length);
+    this.observer?.('read', iova, length ?? target.length - (at ?? 0), result);
+    return result;
   }
 
   write(iova: number, source: Uint8Array, at?: number, length?: number): MaybePromise<DmaFault | null> {
-    if (this.blocked !== null) return this.#fault(iova, this.blocked);
-    return this.inner.write(iova, source, at, length);
+    const { blocked, inner } = this;
+    const result = blocked !== null ? this.#fault(iova, blocked) : inner.write(iova, source, at, length);
+    this.observer?.('write', iova, length ?? source.length - (at ?? 0), result);
+    return result;
   }
 
   check(iova: number, size: number, write: boolean): DmaFault | null {
@@ -42,8 +58,10 @@ export class BusMasterPort implements DmaPort {
   }
 
   window(iova: number, size: number, write: boolean): DmaWindow | DmaFault {
-    if (this.blocked !== null) return this.#fault(iova, this.blocked);
-    const result = this.inner.window(iova, size, write);
+    const { blocked, inner } = this;
+    const result = blocked !== null ? this.#fault(iova, blocked) : inner.window(iova, size, write);
+    const fault = isDmaFault(result) ? result : null;
+    this.observer?.('window', iova, size, fault);
     return isDmaFault(result) ? result : new BusMasterWindow(this, result);
   }
 

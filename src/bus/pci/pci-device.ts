@@ -109,6 +109,13 @@ export class PciDevice extends VfioDevice {
     return address === 0 ? null : address;
   }
 
+  /** The register block behind a BAR, for tests and inspection; null where other handlers answer, or none. */
+  registerBlock(index: number): RegisterBlock | null {
+    const bar = this.#bars.find((candidate) => candidate.index === index);
+    const handler = bar === undefined ? null : this.#handlerOf(bar);
+    return handler instanceof RegisterBlock ? handler : null;
+  }
+
   /**
    * Interrupts the client: by MSI-X or MSI if the vector is wired or the mechanism enabled, else by asserting INTx.
    * A message that is masked or not wired yet stays pending. True if the client was signalled now. A message is sent
