@@ -13,6 +13,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   server: ['abi', 'core', 'bus', 'sys', 'memory'],
   qemu: ['abi', 'core', 'sys'],
   client: ['abi', 'core', 'sys', 'memory'],
+  testing: ['abi', 'core', 'bus', 'sys', 'memory', 'server', 'client'],
   devices: ['abi', 'core', 'bus'],
   drivers: ['abi', 'core', 'client', 'devices'],
   cli: ['abi', 'core', 'bus', 'sys', 'memory', 'server', 'client', 'devices', 'drivers', 'qemu'],
