@@ -1,7 +1,7 @@
 /** A counter: each write to STEP adds to COUNT; at LIMIT it writes COUNT to memory by DMA and interrupts. */
 import { PciDevice, type Registers } from 'vfio';
 
-const REGISTERS = {
+export const REGISTERS = {
   STEP: { offset: 0x00, width: 4, access: 'wo' },
   COUNT: { offset: 0x04, width: 4, access: 'ro' },
   LIMIT: { offset: 0x08, width: 4, access: 'rw', reset: 10 },

@@ -26,11 +26,27 @@ function runDriver(...args: readonly string[]): string {
 test.each([
   ['counter.ts', 60],
   ['counter-driver.ts', 30],
+  ['counter.test.ts', 20],
 ])('%s has less than %i lines', (name, limit) => {
   const lines = readFileSync(join(root, 'examples', name), 'utf8')
     .trimEnd()
     .split('\n');
   expect(lines.length).toBeLessThan(limit);
+});
+
+test('the test of the counter has a body of ten lines at the most', () => {
+  const text = readFileSync(join(root, 'examples/counter.test.ts'), 'utf8');
+  const bodies = [...text.matchAll(/=> \{\n([\s\S]*?)\n\}\);/g)].map((match) => match[1]!.split('\n').length);
+  expect(bodies).toHaveLength(1);
+  expect(bodies[0]).toBeLessThanOrEqual(10);
+});
+
+test('node:test runs such a test too, and its process ends', () => {
+  const file = join(root, 'test/support/counter.node-test.ts');
+  const args = ['--import', 'tsx', '--test', '--test-reporter=tap', file];
+  const result = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8', timeout: 60_000 });
+  expect(`${result.stdout}${result.stderr}`).toContain('# pass 1\n');
+  expect(result.status).toBe(0);
 });
 
 test('the driver drives the device in its own process', () => {
