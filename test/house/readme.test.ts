@@ -1,28 +1,39 @@
 /*
- * The README shows the examples as they are: each fenced block that follows `<!-- example: PATH -->` is that file.
+ * The documents show the examples as they are: each fenced block that follows `<!-- example: PATH -->` is that file.
  * `UPDATE_README=1 npx vitest run test/house/readme.test.ts` writes them.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const EXAMPLE = /<!-- example: (\S+) -->\n```ts\n[\s\S]*?```/g;
 
-function withExamples(readme: string): string {
-  return readme.replace(EXAMPLE, (_, path: string) => {
+const pages = ['README.md', ...readdirSync(`${root}docs`).map((name) => `docs/${name}`)].filter((name) =>
+  name.endsWith('.md'),
+);
+
+function withExamples(page: string): string {
+  return page.replace(EXAMPLE, (_, path: string) => {
     return `<!-- example: ${path} -->\n\`\`\`ts\n${readFileSync(root + path, 'utf8')}\`\`\``;
   });
 }
 
-test('the README shows the examples as they are', () => {
-  const readme = readFileSync(`${root}README.md`, 'utf8');
-  expect(readme.match(EXAMPLE)).toHaveLength(2);
-  if (process.env['UPDATE_README'] === '1') writeFileSync(`${root}README.md`, withExamples(readme));
-  else expect(withExamples(readme)).toBe(readme);
+test.each(pages)('%s shows the examples as they are', (name) => {
+  const page = readFileSync(root + name, 'utf8');
+  if (process.env['UPDATE_README'] === '1') writeFileSync(root + name, withExamples(page));
+  else expect(withExamples(page)).toBe(page);
 });
 
-test('canary: a README that shows something else is seen', () => {
+test('each example is shown somewhere', () => {
+  const shown = pages.flatMap((name) =>
+    [...readFileSync(root + name, 'utf8').matchAll(EXAMPLE)].map((match) => match[1]),
+  );
+  const examples = readdirSync(`${root}examples`).map((name) => `examples/${name}`);
+  expect(shown.toSorted()).toEqual(examples.toSorted());
+});
+
+test('canary: a page that shows something else is seen', () => {
   const stale = '<!-- example: package.json -->\n```ts\nold\n```';
   expect(withExamples(stale)).not.toBe(stale);
 });
