@@ -41,6 +41,8 @@ export interface QemuEnd {
   readonly signal: NodeJS.Signals | null;
 }
 
+/** The check of the timer takes real time for simulated time, and panics where the machine is busy. */
+const KERNEL_COMMAND_LINE = 'console=ttyS0 quiet panic=-1 no_timer_check';
 const BOOT_TIMEOUT_MS = 90_000;
 const COMMAND_TIMEOUT_MS = 60_000;
 const TAIL_LINES = 40;
@@ -246,7 +248,7 @@ function commandLine(folder: string, options: GuestOptions): [string, string[]] 
       ...['-m', `${memoryMiB}M`, '-smp', String(options.cpus ?? 1)],
       ...memoryArguments(memoryMiB, options.memory ?? 'shared'),
       ...['-kernel', kernel.image, '-initrd', initramfs],
-      ...['-append', `console=ttyS0 quiet panic=-1 ${options.append ?? ''}`],
+      ...['-append', `${KERNEL_COMMAND_LINE} ${options.append ?? ''}`],
       ...['-serial', 'stdio', '-chardev', commands, '-serial', 'chardev:commands'],
       ...['-qmp', `unix:${join(folder, 'qmp.sock')},server=on,wait=off`],
       ...(trace === null ? [] : ['-trace', trace, '-D', join(folder, 'qemu.trace')]),

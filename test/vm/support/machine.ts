@@ -91,7 +91,10 @@ export class Machine {
   async unplug(index: number): Promise<void> {
     const id = `device${index}`;
     await this.guest.qmp.execute('device_del', { id });
-    await this.guest.qmp.event(({ event, data }) => event === 'DEVICE_DELETED' && data?.['device'] === id);
+    const deleted = await this.guest.qmp.event(
+      ({ event, data }) => event === 'DEVICE_DELETED' && data?.['device'] === id,
+    );
+    if (deleted === null) throw new Error(`QEMU ended when ${id} was unplugged`);
   }
 
   /** Puts a served device in (again). The guest finds it when it looks. */
