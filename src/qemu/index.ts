@@ -1,0 +1,16 @@
+/*
+ * What the package knows about QEMU: where one is, what it can do, and how it is told about devices.
+ */
+export { QemuArgumentError } from './arguments.ts';
+export { CACHE_HINT, type CachedGuest, findCachedGuest } from './cache.ts';
+export {
+  bootsSomething,
+  chosenAccelerator,
+  commandLine,
+  deviceValue,
+  type QemuStart,
+} from './command-line.ts';
+export { type FoundQemu, findQemu, OLDEST_QEMU, type QemuSearch, type RejectedQemu } from './find-qemu.ts';
+export { waysToGetQemu, whatIsMissing } from './get-qemu.ts';
+export { type KvmFacts, type KvmObstacle, kvmObstacle, readKvmFacts } from './kvm.ts';
+export { shellLine, shellWord } from './shell.ts';
