@@ -10,6 +10,7 @@ import { DeviceSetupError } from '../server/index.ts';
 import { demoCommand } from './demo.ts';
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from './exit-codes.ts';
 import { inspectCommand } from './inspect.ts';
+import { qemuCommand } from './qemu.ts';
 import { serveCommand } from './serve.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -17,6 +18,7 @@ const EXAMPLES = `
 Examples:
   vfio demo
   vfio serve edu --socket-path=/tmp/edu.sock
+  vfio qemu edu ram -- -nographic -kernel bzImage -append console=ttyS0
   vfio inspect /tmp/edu.sock
   vfio help serve
 
@@ -31,7 +33,7 @@ function program(): Command {
     .version(version)
     .showHelpAfterError('(add --help for what there is)')
     .addHelpText('after', EXAMPLES);
-  for (const subcommand of [serveCommand(), inspectCommand(), demoCommand()]) {
+  for (const subcommand of [serveCommand(), qemuCommand(), inspectCommand(), demoCommand()]) {
     subcommand.copyInheritedSettings(command).exitOverride();
     command.addCommand(subcommand);
   }

@@ -3,27 +3,21 @@
  *
  * It follows the conventions for such programs: --socket-path and --fd, no daemon, an orderly end on SIGTERM.
  */
-import { Command, InvalidArgumentError } from 'commander';
-import type { Consent } from '../core/index.ts';
+import { Command } from 'commander';
+import { addDeviceOptions, type DeviceFlags, deviceOptions, wholeNumber } from './device-options.ts';
 import { EXIT_OK } from './exit-codes.ts';
 import { resolveDevices } from './serve/device-argument.ts';
 import { jsonTeller, textTeller } from './serve/events.ts';
 import { serve } from './serve/run.ts';
-import { parseSize } from './size.ts';
 import { styleFor } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
 
-interface ServeFlags {
+interface ServeFlags extends DeviceFlags {
   readonly socketPath?: string;
   readonly fd?: number;
   readonly json?: boolean;
   readonly control?: boolean;
   readonly worker?: boolean;
-  readonly busyPollUs?: number;
-  readonly size?: number;
-  readonly dma?: Consent;
-  readonly dmaMaskBits?: number;
-  readonly option?: Readonly<Record<string, string>>;
 }
 
 const EXAMPLES = `
@@ -41,20 +35,16 @@ consent NAME REGION AREA allow|deny. The server stops when stdin ends.
 Exit codes: 0 stopped by SIGTERM or SIGINT, 1 failure, 2 wrong command line`;
 
 export function serveCommand(): Command {
-  return new Command('serve')
+  const command = new Command('serve')
     .description('serve devices on vfio-user sockets until SIGTERM')
     .argument(
       '<device...>',
       'edu, ram or the path of a module, each with :SOCKET behind it if it has its own',
     )
     .option('--socket-path <path>', 'socket of the one device')
-    .option('--fd <number>', 'inherited UNIX socket of the one device, listening or connected', wholeNumber)
-    .option('--size <size>', "ram: size of BAR2, '64G' for example", size)
-    .option('--dma <consent>', 'ram: whether BAR2 is a DMA target, allow or deny', consent)
-    .option('--dma-mask-bits <bits>', 'edu: address bits of the DMA engine', wholeNumber)
-    .option('--option <key=value>', 'for the class or factory of a module; repeatable', keyValue)
+    .option('--fd <number>', 'inherited UNIX socket of the one device, listening or connected', wholeNumber);
+  return addDeviceOptions(command)
     .option('--worker', 'run each device in a thread of its own')
-    .option('--busy-poll-us <us>', 'after activity, look again for this long before sleeping', wholeNumber)
     .option('--control', 'read commands from stdin')
     .option('--json', 'one JSON object an event')
     .addHelpText('after', EXAMPLES)
@@ -77,12 +67,7 @@ async function run(texts: readonly string[], flags: ServeFlags): Promise<number>
   await serve({
     devices,
     fd,
-    deviceOptions: {
-      ...(flags.size === undefined ? {} : { sizeBytes: flags.size }),
-      ...(flags.dma === undefined ? {} : { dma: flags.dma }),
-      ...(flags.dmaMaskBits === undefined ? {} : { dmaMaskBits: flags.dmaMaskBits }),
-      ...(flags.option === undefined ? {} : { custom: flags.option }),
-    },
+    deviceOptions: deviceOptions(flags),
     busyPollUs: flags.busyPollUs ?? 0,
     worker: flags.worker ?? false,
     json,
@@ -90,29 +75,4 @@ async function run(texts: readonly string[], flags: ServeFlags): Promise<number>
     tell: json ? jsonTeller(output) : textTeller(output, styleFor(output)),
   });
   return EXIT_OK;
-}
-
-function wholeNumber(text: string): number {
-  if (/^[0-9]+$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('Write a whole number.');
-}
-
-function size(text: string): number {
-  const sizeBytes = parseSize(text);
-  if (sizeBytes !== null) return sizeBytes;
-  throw new InvalidArgumentError('Write a size such as 4096, 16M or 64G.');
-}
-
-function consent(text: string): Consent {
-  if (text === 'allow' || text === 'deny') return text;
-  throw new InvalidArgumentError('Write allow or deny.');
-}
-
-function keyValue(
-  text: string,
-  before: Readonly<Record<string, string>> = {},
-): Readonly<Record<string, string>> {
-  const equals = text.indexOf('=');
-  if (equals < 1) throw new InvalidArgumentError('Write key=value.');
-  return { ...before, [text.slice(0, equals)]: text.slice(equals + 1) };
 }

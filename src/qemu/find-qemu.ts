@@ -2,9 +2,8 @@
  * Finds a QEMU that has vfio-user-pci. Whoever names one gets that one or an error; nobody is given another program than
  * the one he asked for.
  */
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
 import { askQemu, type QemuAbilities } from './ask-qemu.ts';
+import { type Environment, onSearchPath } from './search-path.ts';
 
 /** The first release whose own sources have vfio-user-pci. */
 export const OLDEST_QEMU = '10.1';
@@ -35,7 +34,7 @@ export interface WhereToLook {
   /** What --qemu says; null: nothing. */
   readonly asked: string | null;
   /** For PATH and VFIO_QEMU. */
-  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly environment: Environment;
   /** The QEMU in the cache; null: there is none. */
   readonly cached: string | null;
 }
@@ -93,20 +92,6 @@ function candidates({ asked, environment, cached }: WhereToLook): { path: string
 }
 
 /** A name without a folder means the program on PATH, as in a shell. */
-function located(program: string, environment: WhereToLook['environment']): string {
+function located(program: string, environment: Environment): string {
   return program.includes('/') ? program : (onSearchPath(program, environment)[0] ?? program);
-}
-
-function onSearchPath(program: string, environment: WhereToLook['environment']): string[] {
-  const folders = (environment['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
-  return [...new Set(folders)].map((folder) => join(folder, program)).filter(isExecutable);
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -13,4 +13,5 @@ export {
 export { type FoundQemu, findQemu, OLDEST_QEMU, type QemuSearch, type RejectedQemu } from './find-qemu.ts';
 export { waysToGetQemu, whatIsMissing } from './get-qemu.ts';
 export { type KvmFacts, type KvmObstacle, kvmObstacle, readKvmFacts } from './kvm.ts';
+export { type Environment, onSearchPath } from './search-path.ts';
 export { shellLine, shellWord } from './shell.ts';

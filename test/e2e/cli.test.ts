@@ -10,13 +10,16 @@ const ESCAPE = '\u001b[';
 const GREEN = `${ESCAPE}32m`;
 
 describe('help', () => {
-  test.each([[], ['serve'], ['inspect'], ['demo']])('%s --help shows examples and exit codes', (...words) => {
-    const { code, stdout, stderr } = vfio([...words, '--help']);
-    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(stdout).toContain(`Usage: ${['vfio', ...words].join(' ')} `);
-    expect(stdout).toContain('Examples:\n  vfio ');
-    expect(stdout).toContain('Exit codes: 0');
-  });
+  test.each([[], ['serve'], ['qemu'], ['inspect'], ['demo']])(
+    '%s --help shows examples and exit codes',
+    (...words) => {
+      const { code, stdout, stderr } = vfio([...words, '--help']);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(stdout).toContain(`Usage: ${['vfio', ...words].join(' ')} `);
+      expect(stdout).toContain('Examples:\n  vfio ');
+      expect(stdout).toContain('Exit codes: 0');
+    },
+  );
 
   test('--version is the package version', () => {
     expect(vfio(['--version']).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
@@ -43,6 +46,12 @@ describe('wrong command lines end with exit code 2 and the next step', () => {
       'Leave --worker or --control',
     ],
     ['a socket path that is too long', ['serve', `edu:/${'x'.repeat(200)}`], 'Use a shorter path'],
+    ['qemu without a device', ['qemu', '--', '-nographic'], 'Write vfio qemu edu'],
+    ['memory that would be private', ['qemu', 'edu', '--', '-mem-path', '/x'], 'share=on'],
+    ['memory of two sizes', ['qemu', 'edu', '--memory=1G', '--', '-m', '2G'], 'Leave one out'],
+    ['memory that is no size', ['qemu', 'edu', '--memory=much'], 'Write a size'],
+    ['a QEMU that goes away', ['qemu', 'edu', '--', '-daemonize'], 'Leave it out'],
+    ['an argument for QEMU without its value', ['qemu', 'edu', '--', '-kernel'], 'Write one behind it'],
     ['inspect without an address', ['inspect'], 'missing required argument'],
     ['a file that is missing', ['demo', '--file=/nonexistent'], 'Give --file another path'],
     ['a file that is a folder', ['demo', '--file=/tmp'], 'Give --file another path'],

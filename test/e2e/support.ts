@@ -31,10 +31,14 @@ export function vfio(args: readonly string[], environment: NodeJS.ProcessEnv = {
   return { code: result.status, stdout: result.stdout, stderr: result.stderr };
 }
 
-/** Runs a command on a terminal of its own and returns what the terminal was sent. */
-export function onTerminal(args: readonly string[], environment: NodeJS.ProcessEnv = {}): string {
+/** Runs a command of ours, or another, on a terminal of its own and returns what the terminal was sent. */
+export function onTerminal(
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv = {},
+  program: readonly string[] = [process.execPath, main],
+): string {
   const script = 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)';
-  const result = spawnSync('python3', ['-c', script, process.execPath, main, ...args], {
+  const result = spawnSync('python3', ['-c', script, ...program, ...args], {
     cwd: root,
     encoding: 'utf8',
     timeout: TIMEOUT_MS,

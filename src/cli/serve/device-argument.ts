@@ -66,6 +66,20 @@ export function resolveDevices(
   return withDistinctNames(devices);
 }
 
+/**
+ * Gives every device that has no socket of its own one in `folder`, by its name. Names are distinct as in
+ * `resolveDevices`.
+ */
+export function placeDevices(texts: readonly string[], folder: string): readonly DeviceArgument[] {
+  const devices = withDistinctNames(texts.map(parseDeviceArgument)).map((argument) => ({
+    ...argument,
+    socketPath: argument.socketPath ?? `${folder}/${argument.name}.sock`,
+  }));
+  for (const { socketPath } of devices) checkSocketPath(socketPath);
+  checkDistinct(devices);
+  return devices;
+}
+
 function checkSocketPath(path: string): void {
   if (path === '') throw new UsageError('the path of the socket is empty', 'Write DEVICE:/tmp/device.sock.');
   const bytes = Buffer.byteLength(path);

@@ -2,6 +2,7 @@
  * What `vfio serve` tells the outside: one line an event, for people, or with --json one JSON object for
  * programs.
  */
+import { deviceValue, shellLine } from '../../qemu/index.ts';
 import type { Output, Style } from '../terminal.ts';
 
 export type ServeEvent =
@@ -73,6 +74,5 @@ function readyText(event: Extract<ServeEvent, { event: 'ready' }>, style: Style)
 
 /** QEMU's option for a socket, as its own documentation writes it. */
 export function qemuOption(socketPath: string): string {
-  const device = { driver: 'vfio-user-pci', socket: { path: socketPath, type: 'unix' } };
-  return `-device '${JSON.stringify(device).replaceAll("'", "'\\''")}'`;
+  return shellLine(['-device', deviceValue(socketPath)]);
 }

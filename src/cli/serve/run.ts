@@ -32,6 +32,8 @@ export interface ServeOptions {
   /** Control lines are read from here; null: none. */
   readonly controlInput: Readable | null;
   readonly tell: Teller;
+  /** What is done while the devices are served; they end with it. Default: waiting to be told to stop. */
+  readonly work?: () => Promise<void>;
 }
 
 /** One device being served, wherever it runs. */
@@ -42,11 +44,11 @@ interface Served {
 
 const STOP_SIGNALS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT'];
 
-/** Serves until SIGTERM, SIGINT, or the end of the control input; resolves when everything is closed. */
+/** Serves until SIGTERM, SIGINT, or the end of the control input or of `work`; resolves when everything is closed. */
 export async function serve(options: ServeOptions): Promise<void> {
   const devices = new Map<string, VfioDevice>();
   const served: Served[] = [];
-  const stop = stopRequest(options.controlInput);
+  const stop = options.work === undefined ? stopRequest(options.controlInput) : null;
   let closeControl = (): void => {};
   try {
     for (const argument of options.devices) {
@@ -59,7 +61,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     if (options.controlInput !== null) {
       closeControl = readControl(options.controlInput, devices, options.tell);
     }
-    await stop;
+    await (stop ?? options.work?.());
   } finally {
     closeControl();
     for (const one of served.reverse()) {

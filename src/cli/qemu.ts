@@ -1,0 +1,177 @@
+/**
+ * `vfio qemu`: a guest with devices of ours, in one command: serves them and runs QEMU with them.
+ */
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Command } from 'commander';
+import { VfioError } from '../core/index.ts';
+import {
+  bootsSomething,
+  CACHE_HINT,
+  type CachedGuest,
+  chosenAccelerator,
+  commandLine,
+  type FoundQemu,
+  findCachedGuest,
+  findQemu,
+  kvmObstacle,
+  onSearchPath,
+  QemuArgumentError,
+  readKvmFacts,
+  shellLine,
+  waysToGetQemu,
+  whatIsMissing,
+} from '../qemu/index.ts';
+import { addDeviceOptions, type DeviceFlags, deviceOptions, deviceWords, size } from './device-options.ts';
+import { EXIT_FAILURE, EXIT_OK } from './exit-codes.ts';
+import { type GuestTeller, jsonGuestTeller, textGuestTeller } from './qemu/events.ts';
+import { runGuest } from './qemu/run.ts';
+import { makeSocketFolder, socketParents } from './qemu/socket-folder.ts';
+import { type DeviceArgument, placeDevices } from './serve/device-argument.ts';
+import { styleFor } from './terminal.ts';
+import { UsageError } from './usage-error.ts';
+
+interface QemuFlags extends DeviceFlags {
+  readonly qemu?: string;
+  readonly memory?: number;
+  readonly print?: boolean;
+  readonly verbose?: boolean;
+  readonly json?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  vfio qemu edu ram -- -nographic -kernel bzImage -append console=ttyS0
+  vfio qemu ./my-device.ts --option serial=42 --memory=4G -- -drive file=disk.qcow2
+  vfio qemu edu --print -- -cdrom debian.iso
+
+What stands behind -- goes to QEMU and wins over what would be added: machine, accelerator, memory, console.
+The guest's memory stays shared with the devices; arguments that would make it private are refused.
+QEMU has stdin and stdout. What there is to say goes to stderr, with --json as one object an event, and what
+QEMU writes to its stderr as events among them.
+
+QEMU is the one of --qemu, else of the variable VFIO_QEMU, else the first on PATH that has vfio-user-pci.
+
+Exit codes: 0 QEMU ended well or was stopped, 1 failure, 2 wrong command line`;
+
+export function qemuCommand(): Command {
+  const command = new Command('qemu')
+    .description('serve devices and run QEMU with them in it')
+    .usage('<device...> [options] [-- QEMU arguments]')
+    .argument('[device...]', 'edu, ram or the path of a module');
+  return addDeviceOptions(command)
+    .option('--qemu <path>', 'QEMU to run')
+    .option('--memory <size>', 'RAM of the guest (default: 1G)', size)
+    .option('--print', 'print the commands that do the same, and do nothing')
+    .option('--verbose', 'tell every event of the devices')
+    .option('--json', 'one JSON object an event, on stderr')
+    .addHelpText('after', EXAMPLES)
+    .action(async (words: string[], flags: QemuFlags) => {
+      const dashes = process.argv.indexOf('--');
+      const extra = dashes < 0 ? [] : process.argv.slice(dashes + 1);
+      const texts = words.slice(0, words.length - extra.length);
+      if (texts.length === 0) throw new UsageError('no device is named', 'Write vfio qemu edu, for example.');
+      process.exitCode = (await run(texts, flags, extra)) ? EXIT_OK : EXIT_FAILURE;
+    });
+}
+
+async function run(texts: readonly string[], flags: QemuFlags, extra: readonly string[]): Promise<boolean> {
+  const guest = findCachedGuest();
+  // Before anything is looked for or made: the arguments may be wrong.
+  placeDevices(texts, '/tmp');
+  checked(() => commandFor({ path: 'qemu', machine: null }, 'tcg', [], guest, flags, extra));
+  const qemu = await foundQemu(flags.qemu ?? null, guest);
+  const accelerator = qemu.hasKvm && kvmObstacle(readKvmFacts()) === null ? 'kvm' : 'tcg';
+  const command = (devices: readonly DeviceArgument[]): readonly string[] =>
+    checked(() => commandFor(qemu, accelerator, devices, guest, flags, extra));
+  if (flags.print === true) {
+    print(placeDevices(texts, socketParents(process.env)[0] ?? '/tmp'), command, flags);
+    return true;
+  }
+  const folder = makeSocketFolder(process.env);
+  const devices = placeDevices(texts, folder.path);
+  const tell = teller(flags);
+  if (guest === null && !bootsSomething(extra)) tell({ event: 'note', message: NOTHING_TO_BOOT });
+  return runGuest({
+    devices,
+    deviceOptions: deviceOptions(flags),
+    busyPollUs: flags.busyPollUs ?? 0,
+    folder,
+    command: command(devices),
+    version: qemu.version,
+    accelerator: chosenAccelerator(extra) ?? accelerator,
+    json: flags.json ?? false,
+    tell,
+  });
+}
+
+const NOTHING_TO_BOOT = `the guest has nothing to boot. ${
+  CACHE_HINT ??
+  'Name a kernel or a disk behind --: -kernel bzImage -initrd initrd.img, or -drive file=disk.qcow2'
+}`;
+
+function commandFor(
+  qemu: Pick<FoundQemu, 'path' | 'machine'>,
+  accelerator: 'kvm' | 'tcg',
+  devices: readonly DeviceArgument[],
+  guest: CachedGuest | null,
+  flags: QemuFlags,
+  extra: readonly string[],
+): readonly string[] {
+  return commandLine({
+    qemu: qemu.path,
+    sockets: devices.map((device) => device.socketPath!),
+    memoryBytes: flags.memory ?? null,
+    machine: qemu.machine,
+    accelerator,
+    guest,
+    extra,
+  });
+}
+
+/** QEMU's arguments are part of our command line. */
+function checked<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof QemuArgumentError) throw new UsageError(error.message, error.nextStep);
+    throw error;
+  }
+}
+
+async function foundQemu(asked: string | null, guest: CachedGuest | null): Promise<FoundQemu> {
+  const search = await findQemu({ asked, environment: process.env, cached: guest?.qemu ?? null });
+  if (search.found !== null) return search.found;
+  const release = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
+  const missing = whatIsMissing(search).join('\n  ');
+  throw new VfioError('ENOENT', `${missing}\nHow to get one:\n  ${waysToGetQemu(release).join('\n  ')}`);
+}
+
+function teller(flags: QemuFlags): GuestTeller {
+  const output = process.stderr;
+  if (flags.json === true) return jsonGuestTeller(output);
+  return textGuestTeller(output, styleFor(output), flags.verbose ?? false);
+}
+
+function print(
+  devices: readonly DeviceArgument[],
+  command: (devices: readonly DeviceArgument[]) => readonly string[],
+  flags: QemuFlags,
+): void {
+  const served = devices.map(({ device, socketPath }) => `${device}:${socketPath}`);
+  const serve = [...ownCommand(), 'serve', ...served, ...deviceWords(flags)];
+  const qemu = command(devices);
+  const text =
+    flags.json === true
+      ? JSON.stringify({ serve, qemu })
+      : `# the devices\n${shellLine(serve)}\n# when they are ready, in another terminal\n${shellLine(qemu)}`;
+  process.stdout.write(`${text}\n`);
+}
+
+/** How this very command is called: `vfio` if the shell finds it so. */
+function ownCommand(): readonly string[] {
+  const main = fileURLToPath(new URL('./main.js', import.meta.url));
+  const [installed] = onSearchPath('vfio', process.env);
+  const isOurs = installed !== undefined && realpathSync(installed) === realpathSync(main);
+  return isOurs ? ['vfio'] : [process.execPath, main];
+}
