@@ -8,6 +8,7 @@ import { Command, CommanderError } from 'commander';
 import { VfioError } from '../core/index.ts';
 import { DeviceSetupError } from '../server/index.ts';
 import { demoCommand } from './demo.ts';
+import { doctorCommand } from './doctor.ts';
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from './exit-codes.ts';
 import { inspectCommand } from './inspect.ts';
 import { qemuCommand } from './qemu.ts';
@@ -16,6 +17,7 @@ import { UsageError } from './usage-error.ts';
 
 const EXAMPLES = `
 Examples:
+  vfio doctor
   vfio demo
   vfio serve edu --socket-path=/tmp/edu.sock
   vfio qemu edu ram -- -nographic -kernel bzImage -append console=ttyS0
@@ -33,7 +35,13 @@ function program(): Command {
     .version(version)
     .showHelpAfterError('(add --help for what there is)')
     .addHelpText('after', EXAMPLES);
-  for (const subcommand of [serveCommand(), qemuCommand(), inspectCommand(), demoCommand()]) {
+  for (const subcommand of [
+    serveCommand(),
+    qemuCommand(),
+    inspectCommand(),
+    demoCommand(),
+    doctorCommand(),
+  ]) {
     subcommand.copyInheritedSettings(command).exitOverride();
     command.addCommand(subcommand);
   }

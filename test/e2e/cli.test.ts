@@ -10,7 +10,7 @@ const ESCAPE = '\u001b[';
 const GREEN = `${ESCAPE}32m`;
 
 describe('help', () => {
-  test.each([[], ['serve'], ['qemu'], ['inspect'], ['demo']])(
+  test.each([[], ['serve'], ['qemu'], ['inspect'], ['demo'], ['doctor']])(
     '%s --help shows examples and exit codes',
     (...words) => {
       const { code, stdout, stderr } = vfio([...words, '--help']);

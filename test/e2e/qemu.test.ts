@@ -266,7 +266,7 @@ describe('what people see', () => {
     await inFolder(async (folder) => {
       const qemu = ['--qemu', fakeQemu(folder)];
       const failing = ['--', '-device', 'nonsense'];
-      const quiet = vfio(['qemu', 'edu', ...qemu, ...failing]);
+      const quiet = vfio(['qemu', 'edu', ...qemu, ...failing], { XDG_CACHE_HOME: folder });
       expect(quiet.code).toBe(1);
       expect(quiet.stdout).toBe('');
       expect(quiet.stderr).toContain('nothing to boot');
