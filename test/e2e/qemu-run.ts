@@ -20,17 +20,28 @@ export class QemuRun {
   stdout = '';
   #stderr = '';
   #listeners: (() => void)[] = [];
+  static readonly #running: Set<QemuRun> = new Set();
+
+  /** Ends what a failed test left running. */
+  static async endAll(): Promise<void> {
+    for (const run of QemuRun.#running) {
+      run.process.kill('SIGTERM');
+      await run.ended;
+    }
+  }
 
   constructor(args: readonly string[], environment: NodeJS.ProcessEnv = {}) {
     this.process = spawn(process.execPath, [main, 'qemu', ...args], {
       cwd: root,
       env: { ...process.env, ...environment },
     });
+    QemuRun.#running.add(this);
     this.process.stdin!.on('error', () => {});
     this.process.stdout!.on('data', (text) => this.#hear(() => (this.stdout += text)));
     this.process.stderr!.on('data', (text) => this.#hear(() => (this.#stderr += text)));
     this.ended = new Promise((resolve) => {
       this.process.once('close', (code, signal) => {
+        QemuRun.#running.delete(this);
         resolve({ code, signal });
         this.#hear(() => {});
       });

@@ -1,19 +1,28 @@
 /*
  * `vfio qemu`: servers and QEMU together, from start to end. What the fake QEMU is good for, the real one must do as well.
  */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { isRunning } from '../../src/cli/qemu/machine.ts';
+import { shellLine } from '../../src/qemu/shell.ts';
 import { fakeQemu, REAL_QEMU, WITH_REAL_QEMU } from '../support/qemu.ts';
 import { QemuRun, type ToldEvent } from './qemu-run.ts';
-import { inFolder, onTerminal, root, vfio } from './support.ts';
+import { inFolder, main, onTerminal, root, vfio } from './support.ts';
 
 const NO_SCREEN = ['-nodefaults', '-display', 'none'];
 const LONG = 120_000;
 
 const ATTACHED = { event: 'session', state: 'attached' };
+
+/** What a test starts besides runs. */
+const leftovers: ChildProcess[] = [];
+
+afterEach(async () => {
+  for (const child of leftovers.splice(0)) child.kill('SIGKILL');
+  await QemuRun.endAll();
+});
 
 /** Folder of the sockets of a run. */
 function socketFolder(events: readonly ToldEvent[]): string {
@@ -111,7 +120,11 @@ function heldToContract(qemu: (folder: string) => string): void {
           ...NO_SCREEN,
         ];
         const [, serve, , start] = vfio(['qemu', ...args]).stdout.split('\n');
-        const shell = (line: string) => spawn('/bin/sh', ['-c', `exec ${line}`], { cwd: root });
+        const shell = (line: string) => {
+          const child = spawn('/bin/sh', ['-c', `exec ${line}`], { cwd: root });
+          leftovers.push(child);
+          return child;
+        };
         const server = shell(`${serve} --json`);
         let told = '';
         const tells = (text: string) =>
@@ -279,24 +292,15 @@ describe('what people see', () => {
 
   test('a terminal that works again after QEMU was killed', async () => {
     await inFolder(async (folder) => {
-      const qemu = fakeQemu(folder, {
-        before: `case "$*" in *nodefaults*) stty -echo -icanon; kill -KILL $$ ;; esac`,
-      });
-      const command = [
-        process.execPath,
-        join(root, 'dist/cli/main.js'),
-        'qemu',
-        'edu',
-        '--qemu',
-        qemu,
-        '--',
-        '-nodefaults',
-      ];
-      const script = `"$@"; stty -a`;
-      const seen = onTerminal([], {}, ['/bin/sh', '-c', script, 'sh', ...command]);
+      const raw = 'stty -echo -icanon';
+      const qemu = fakeQemu(folder, { before: `case "$*" in *nodefaults*) ${raw}; kill -KILL $$ ;; esac` });
+      const words = ['qemu', 'edu', '--qemu', qemu, '--', '-nodefaults'];
+      const command = shellLine([process.execPath, main, ...words]);
+      const seen = onTerminal([], {}, ['/bin/sh', '-c', `${command}; stty -a`]);
       expect(seen).toContain('SIGKILL');
-      expect(seen).toMatch(/ icanon/);
-      expect(seen).toMatch(/ echo /);
+      expect(seen).toMatch(/ icanon.* echo /s);
+      const canary = onTerminal([], {}, ['/bin/sh', '-c', `${raw}; stty -a`]);
+      expect(canary).not.toMatch(/ icanon.* echo /s);
     });
   });
 });

@@ -1,10 +1,10 @@
 /**
- * The QEMU process: started with our terminal, ended in order where that is possible, and never left behind.
+ * The QEMU process: started with our terminal, ended in order where that is possible, and never left behind. A terminal
+ * that a killed QEMU leaves raw is put right by Node when it ends.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { saveTerminal } from './terminal-state.ts';
 
 /** How long QEMU may take to write its disks after SIGTERM. */
 const END_TIMEOUT_MS = 10_000;
@@ -25,7 +25,6 @@ export interface MachineEnd {
 export class Machine {
   readonly ended: Promise<MachineEnd>;
   readonly #process: ChildProcess;
-  readonly #restoreTerminal: () => void;
   #killTimer: NodeJS.Timeout | null = null;
   #askedMs = 0;
   #over = false;
@@ -35,7 +34,6 @@ export class Machine {
    * @param onLine hears what QEMU writes to stderr; null: it goes to ours
    */
   constructor(command: readonly string[], onLine: ((line: string) => void) | null) {
-    this.#restoreTerminal = saveTerminal();
     const [program, ...words] = command;
     this.#process = spawn(program!, words, {
       stdio: ['inherit', 'inherit', onLine === null ? 'inherit' : 'pipe'],
@@ -49,7 +47,6 @@ export class Machine {
       const end = (result: MachineEnd): void => {
         this.#over = true;
         if (this.#killTimer !== null) clearTimeout(this.#killTimer);
-        if (result.signal !== null) this.#restoreTerminal();
         resolve(result);
       };
       this.#process.once('error', (error) => end({ code: null, signal: null, startError: error.message }));
@@ -83,7 +80,6 @@ export class Machine {
       Atomics.wait(nobody, 0, 0, 20);
     }
     this.#process.kill('SIGKILL');
-    this.#restoreTerminal();
   }
 }
 
