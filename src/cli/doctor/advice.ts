@@ -22,7 +22,7 @@ export const ADVICE: readonly Advice[] = [
   {
     sign: 'mapped BARs turn into messages at the first interrupt, and peers lose them',
     cause: 'QEMU takes the mappings of a device away at its first INTx under TCG, for good',
-    nextStep: 'Give the device MSI or MSI-X, or use KVM.',
+    nextStep: 'Give the device MSI or MSI-X.',
   },
   {
     sign: 'device_del ends QEMU with an assertion',
