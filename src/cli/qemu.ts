@@ -8,16 +8,17 @@ import { VfioError } from '../core/index.ts';
 import {
   bootsSomething,
   CACHE_HINT,
-  type CachedGuest,
   chosenAccelerator,
   commandLine,
   type FoundQemu,
-  findCachedGuest,
+  findCache,
   findQemu,
   kvmObstacle,
   onSearchPath,
   QemuArgumentError,
   readKvmFacts,
+  type ShellGuest,
+  shellGuest,
   shellLine,
   waysToGetQemu,
   whatIsMissing,
@@ -41,6 +42,7 @@ interface QemuFlags extends DeviceFlags {
 
 const EXAMPLES = `
 Examples:
+  vfio qemu edu ram
   vfio qemu edu ram -- -nographic -kernel bzImage -append console=ttyS0
   vfio qemu ./my-device.ts --option serial=42 --memory=4G -- -drive file=disk.qcow2
   vfio qemu edu --print -- -cdrom debian.iso
@@ -50,7 +52,8 @@ The guest's memory stays shared with the devices; arguments that would make it p
 QEMU has stdin and stdout. What there is to say goes to stderr, with --json as one object an event, and what
 QEMU writes to its stderr as events among them.
 
-QEMU is the one of --qemu, else of the variable VFIO_QEMU, else the first on PATH that has vfio-user-pci.
+QEMU is the one of --qemu, else of the variable VFIO_QEMU, else the first on PATH that has vfio-user-pci, else
+that of the cache. When the arguments boot nothing, a guest of the cache is booted to a shell.
 
 Exit codes: 0 QEMU ended well or was stopped, 1 failure, 2 wrong command line`;
 
@@ -76,33 +79,50 @@ export function qemuCommand(): Command {
 }
 
 async function run(texts: readonly string[], flags: QemuFlags, extra: readonly string[]): Promise<boolean> {
-  const guest = findCachedGuest();
   // Before anything is looked for or made: the arguments may be wrong.
   placeDevices(texts, '/tmp');
-  checked(() => commandFor({ path: 'qemu', machine: null }, 'tcg', [], guest, flags, extra));
-  const qemu = await foundQemu(flags.qemu ?? null, guest);
+  const start = {
+    memoryBytes: flags.memory ?? null,
+    machine: null,
+    accelerator: 'tcg',
+    guest: null,
+    extra,
+  } as const;
+  checked(() => commandLine({ ...start, qemu: 'qemu', sockets: [] }));
+  const qemu = await foundQemu(flags.qemu ?? null);
   const accelerator = qemu.hasKvm && kvmObstacle(readKvmFacts()) === null ? 'kvm' : 'tcg';
-  const command = (devices: readonly DeviceArgument[]): readonly string[] =>
-    checked(() => commandFor(qemu, accelerator, devices, guest, flags, extra));
+  const guest = guestFor(qemu, extra);
+  const command = (devices: readonly DeviceArgument[]): readonly string[] => {
+    const sockets = devices.map((device) => device.socketPath!);
+    return commandLine({ ...start, qemu: qemu.path, sockets, machine: qemu.machine, accelerator, guest });
+  };
   if (flags.print === true) {
-    print(placeDevices(texts, socketParents(process.env)[0] ?? '/tmp'), command, flags);
+    print(placeDevices(texts, socketParents(process.env)[0] ?? '/tmp'), command, guest, flags);
     return true;
   }
-  const folder = makeSocketFolder(process.env);
-  const devices = placeDevices(texts, folder.path);
   const tell = teller(flags);
   if (guest === null && !bootsSomething(extra)) tell({ event: 'note', message: NOTHING_TO_BOOT });
-  return runGuest({
-    devices,
-    deviceOptions: deviceOptions(flags),
-    busyPollUs: flags.busyPollUs ?? 0,
-    folder,
-    command: command(devices),
-    version: qemu.version,
-    accelerator: chosenAccelerator(extra) ?? accelerator,
-    json: flags.json ?? false,
-    tell,
-  });
+  const folder = makeSocketFolder(process.env);
+  const leaveNothing = (): void => {
+    folder.remove();
+    guest?.remove();
+  };
+  try {
+    const devices = placeDevices(texts, folder.path);
+    return await runGuest({
+      devices,
+      deviceOptions: deviceOptions(flags),
+      busyPollUs: flags.busyPollUs ?? 0,
+      leaveNothing,
+      command: command(devices),
+      version: qemu.version,
+      accelerator: chosenAccelerator(extra) ?? accelerator,
+      json: flags.json ?? false,
+      tell,
+    });
+  } finally {
+    leaveNothing();
+  }
 }
 
 const NOTHING_TO_BOOT = `the guest has nothing to boot. ${
@@ -110,23 +130,9 @@ const NOTHING_TO_BOOT = `the guest has nothing to boot. ${
   'Name a kernel or a disk behind --: -kernel bzImage -initrd initrd.img, or -drive file=disk.qcow2'
 }`;
 
-function commandFor(
-  qemu: Pick<FoundQemu, 'path' | 'machine'>,
-  accelerator: 'kvm' | 'tcg',
-  devices: readonly DeviceArgument[],
-  guest: CachedGuest | null,
-  flags: QemuFlags,
-  extra: readonly string[],
-): readonly string[] {
-  return commandLine({
-    qemu: qemu.path,
-    sockets: devices.map((device) => device.socketPath!),
-    memoryBytes: flags.memory ?? null,
-    machine: qemu.machine,
-    accelerator,
-    guest,
-    extra,
-  });
+/** The guest of the cache is an x86-64 one. It is made only when it is booted. */
+function guestFor(qemu: FoundQemu, extra: readonly string[]): ShellGuest | null {
+  return qemu.machine === 'q35' && !bootsSomething(extra) ? shellGuest() : null;
 }
 
 /** QEMU's arguments are part of our command line. */
@@ -139,8 +145,8 @@ function checked<T>(work: () => T): T {
   }
 }
 
-async function foundQemu(asked: string | null, guest: CachedGuest | null): Promise<FoundQemu> {
-  const search = await findQemu({ asked, environment: process.env, cached: guest?.qemu ?? null });
+async function foundQemu(asked: string | null): Promise<FoundQemu> {
+  const search = await findQemu({ asked, environment: process.env, cached: findCache()?.qemu ?? null });
   if (search.found !== null) return search.found;
   const release = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';
   const missing = whatIsMissing(search).join('\n  ');
@@ -156,16 +162,24 @@ function teller(flags: QemuFlags): GuestTeller {
 function print(
   devices: readonly DeviceArgument[],
   command: (devices: readonly DeviceArgument[]) => readonly string[],
+  guest: ShellGuest | null,
   flags: QemuFlags,
 ): void {
   const served = devices.map(({ device, socketPath }) => `${device}:${socketPath}`);
   const serve = [...ownCommand(), 'serve', ...served, ...deviceWords(flags)];
   const qemu = command(devices);
-  const text =
-    flags.json === true
-      ? JSON.stringify({ serve, qemu })
-      : `# the devices\n${shellLine(serve)}\n# when they are ready, in another terminal\n${shellLine(qemu)}`;
-  process.stdout.write(`${text}\n`);
+  if (flags.json === true) {
+    process.stdout.write(`${JSON.stringify({ serve, qemu })}\n`);
+    return;
+  }
+  const lines = [
+    '# the devices',
+    shellLine(serve),
+    '# when they are ready, in another terminal',
+    shellLine(qemu),
+  ];
+  if (guest !== null) lines.push('# in the end', shellLine(['rm', guest.initramfs]));
+  process.stdout.write(`${lines.join('\n')}\n`);
 }
 
 /** How this very command is called: `vfio` if the shell finds it so. */

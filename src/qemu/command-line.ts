@@ -3,8 +3,8 @@
  * they say already is left out before them.
  */
 import { QemuArgumentError, type QemuOption, readArguments, readList, valuesOf } from './arguments.ts';
-import type { CachedGuest } from './cache.ts';
 import { guestMemory } from './guest-memory.ts';
+import type { ShellGuest } from './shell-guest.ts';
 
 export interface QemuStart {
   /** Path or name of the program. */
@@ -18,7 +18,7 @@ export interface QemuStart {
   /** Used if the arguments name none. */
   readonly accelerator: 'kvm' | 'tcg';
   /** Booted if the arguments boot nothing; null: there is none. */
-  readonly guest: Pick<CachedGuest, 'kernel' | 'initramfs' | 'append'> | null;
+  readonly guest: Pick<ShellGuest, 'kernel' | 'initramfs' | 'append'> | null;
   /** The caller's own arguments. */
   readonly extra: readonly string[];
 }

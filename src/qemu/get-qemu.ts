@@ -1,8 +1,10 @@
 /*
  * How to get a QEMU that has vfio-user-pci, for whoever has none.
  */
-import { CACHE_HINT } from './cache.ts';
 import { OLDEST_QEMU, type QemuSearch, qemuProgram } from './find-qemu.ts';
+
+/** The command that gets a QEMU and a guest, in a sentence; null as long as there is none. */
+export const CACHE_HINT: string | null = null;
 
 /** Debian's packages of the system emulators, by program. */
 const DEBIAN_PACKAGES: Readonly<Record<string, string>> = {

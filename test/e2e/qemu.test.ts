@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { isRunning } from '../../src/cli/qemu/machine.ts';
+import { findCache } from '../../src/qemu/cache-folder.ts';
 import { shellLine } from '../../src/qemu/shell.ts';
 import { fakeQemu, REAL_QEMU, WITH_REAL_QEMU } from '../support/qemu.ts';
 import { QemuRun, type ToldEvent } from './qemu-run.ts';
@@ -119,7 +120,7 @@ function heldToContract(qemu: (folder: string) => string): void {
           '--',
           ...NO_SCREEN,
         ];
-        const [, serve, , start] = vfio(['qemu', ...args]).stdout.split('\n');
+        const [, serve, , start] = vfio(['qemu', ...args], { TMPDIR: folder }).stdout.split('\n');
         const shell = (line: string) => {
           const child = spawn('/bin/sh', ['-c', `exec ${line}`], { cwd: root });
           leftovers.push(child);
@@ -169,6 +170,33 @@ describe.skipIf(REAL_QEMU === null)(`vfio qemu with ${WITH_REAL_QEMU}`, () => {
       await run.ended;
       const memory = maps.filter((line) => mappedBytes(line) === 2 ** 30);
       expect(memory.map((line) => line.split(/\s+/)[1])).toEqual(['rw-s']);
+    },
+    LONG,
+  );
+});
+
+const cachedKernels = findCache()?.kernels.size ?? 0;
+const WITH_GUEST =
+  cachedKernels > 0 ? 'a cached guest' : 'a cached guest (skipped: npm run test:vm -- --setup)';
+
+describe.skipIf(cachedKernels === 0)(`vfio qemu with ${WITH_GUEST}`, () => {
+  test(
+    'boots it to a shell that sees the devices, and leaves none of it behind',
+    async () => {
+      await inFolder(async (folder) => {
+        const environment = { VFIO_QEMU: '', TMPDIR: folder, XDG_RUNTIME_DIR: '' };
+        const run = new QemuRun(['edu', 'ram', '--size=16M', '--json'], environment);
+        await run.until(() => run.stdout.includes('exit switches the machine off'), 'shell');
+        for (const ids of ['1234:11e8', '1234:7261']) expect(run.stdout).toContain(ids);
+        expect(
+          readdirSync(folder)
+            .map((name) => name.slice(0, -6))
+            .sort(),
+        ).toEqual(['vfio-', 'vfio-guest-']);
+        run.process.stdin!.write('exit\n');
+        expect(await run.ended).toEqual({ code: 0, signal: null });
+        expect(readdirSync(folder)).toEqual([]);
+      });
     },
     LONG,
   );
@@ -279,7 +307,7 @@ describe('what people see', () => {
     await inFolder(async (folder) => {
       const qemu = ['--qemu', fakeQemu(folder)];
       const failing = ['--', '-device', 'nonsense'];
-      const quiet = vfio(['qemu', 'edu', ...qemu, ...failing], { XDG_CACHE_HOME: folder });
+      const quiet = vfio(['qemu', 'edu', ...qemu, ...failing], { VFIO_CACHE: folder });
       expect(quiet.code).toBe(1);
       expect(quiet.stdout).toBe('');
       expect(quiet.stderr).toContain('nothing to boot');

@@ -5,13 +5,13 @@
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { findCachedGuest } from '../../src/qemu/cache.ts';
+import { findCache } from '../../src/qemu/cache-folder.ts';
 import { shellWord } from '../../src/qemu/shell.ts';
 
 const MACHINE = fileURLToPath(new URL('./fake-qemu-machine.mjs', import.meta.url));
 
 /** The real QEMU, or null where there is none. */
-export const REAL_QEMU: string | null = process.env['VFIO_QEMU'] ?? findCachedGuest()?.qemu ?? null;
+export const REAL_QEMU: string | null = process.env['VFIO_QEMU'] ?? findCache()?.qemu ?? null;
 
 /** Name of a group of tests that needs it; says how to get it run. */
 export const WITH_REAL_QEMU: string =

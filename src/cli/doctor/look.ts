@@ -3,7 +3,7 @@
  */
 import { accessSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { findCachedGuest, findQemu, readKvmFacts } from '../../qemu/index.ts';
+import { findCache, findQemu, readKvmFacts } from '../../qemu/index.ts';
 import { openSys } from '../../sys/index.ts';
 import type { SysLayer } from '../../sys/sys-layer.ts';
 import { makeSocketFolder } from '../qemu/socket-folder.ts';
@@ -15,7 +15,7 @@ const PAGE_BYTES = 4096;
 /** @param asked what --qemu says; null: nothing */
 export async function look(asked: string | null): Promise<Probe> {
   const { sys, error } = openedSys();
-  const guest = findCachedGuest();
+  const cache = findCache();
   return {
     nodeVersion: process.versions.node,
     addonError: error,
@@ -25,9 +25,9 @@ export async function look(asked: string | null): Promise<Probe> {
     maxLockedBytes: limit('Max locked memory'),
     maxMapCount: numberIn('/proc/sys/vm/max_map_count'),
     sockets: trySockets(sys),
-    qemu: await findQemu({ asked, environment: process.env, cached: guest?.qemu ?? null }),
+    qemu: await findQemu({ asked, environment: process.env, cached: cache?.qemu ?? null }),
     kvm: readKvmFacts(),
-    hasCachedGuest: guest !== null,
+    hasCachedGuest: (cache?.kernels.size ?? 0) > 0,
     hasKernelVfio: exists('/dev/vfio/vfio') || exists('/dev/iommu'),
     osRelease: textIn('/etc/os-release') ?? '',
   };

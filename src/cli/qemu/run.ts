@@ -6,7 +6,6 @@ import type { DeviceOptions } from '../serve/make-device.ts';
 import { serve } from '../serve/run.ts';
 import type { GuestTeller } from './events.ts';
 import { Machine } from './machine.ts';
-import type { SocketFolder } from './socket-folder.ts';
 import { type Verdict, verdictOf } from './verdict.ts';
 
 export interface GuestOptions {
@@ -14,8 +13,8 @@ export interface GuestOptions {
   readonly devices: readonly DeviceArgument[];
   readonly deviceOptions: DeviceOptions;
   readonly busyPollUs: number;
-  /** Removed at the end. */
-  readonly folder: SocketFolder;
+  /** Removes what was made for this run. Called also where this process ends by an error that nobody catches. */
+  readonly leaveNothing: () => void;
   /** QEMU's program and arguments. */
   readonly command: readonly string[];
   readonly version: string;
@@ -30,7 +29,7 @@ const STOP_SIGNALS: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGINT', 'SIGHUP'];
 
 /** Resolves when QEMU and the servers have ended; true if QEMU ended well. Throws what keeps a device from being served. */
 export async function runGuest(options: GuestOptions): Promise<boolean> {
-  const { folder, tell } = options;
+  const { tell } = options;
   let machine: Machine | null = null;
   let asked = false;
   let verdict: Verdict = { ok: true, message: '' };
@@ -39,12 +38,12 @@ export async function runGuest(options: GuestOptions): Promise<boolean> {
     machine?.stop();
   };
   // Also when a device throws where nobody catches it, which ends this process: QEMU does not outlive its devices.
-  const leaveNothing = (): void => {
+  const endAll = (): void => {
     machine?.endNow();
-    folder.remove();
+    options.leaveNothing();
   };
   for (const signal of STOP_SIGNALS) process.on(signal, stop);
-  process.on('exit', leaveNothing);
+  process.on('exit', endAll);
   try {
     await serve({
       ...options,
@@ -63,8 +62,8 @@ export async function runGuest(options: GuestOptions): Promise<boolean> {
     return verdict.ok;
   } finally {
     for (const signal of STOP_SIGNALS) process.off(signal, stop);
-    process.off('exit', leaveNothing);
-    leaveNothing();
+    process.off('exit', endAll);
+    endAll();
   }
 }
 
