@@ -7,7 +7,6 @@ import { Command } from 'commander';
 import { VfioError } from '../core/index.ts';
 import {
   bootsSomething,
-  CACHE_HINT,
   chosenAccelerator,
   commandLine,
   type FoundQemu,
@@ -18,6 +17,7 @@ import {
   QemuArgumentError,
   readKvmFacts,
   type ShellGuest,
+  setUpCache,
   shellGuest,
   shellLine,
   waysToGetQemu,
@@ -35,6 +35,7 @@ import { UsageError } from './usage-error.ts';
 interface QemuFlags extends DeviceFlags {
   readonly qemu?: string;
   readonly memory?: number;
+  readonly setup?: boolean;
   readonly print?: boolean;
   readonly verbose?: boolean;
   readonly json?: boolean;
@@ -42,6 +43,7 @@ interface QemuFlags extends DeviceFlags {
 
 const EXAMPLES = `
 Examples:
+  vfio qemu --setup
   vfio qemu edu ram
   vfio qemu edu ram -- -nographic -kernel bzImage -append console=ttyS0
   vfio qemu ./my-device.ts --option serial=42 --memory=4G -- -drive file=disk.qcow2
@@ -53,7 +55,8 @@ QEMU has stdin and stdout. What there is to say goes to stderr, with --json as o
 QEMU writes to its stderr as events among them.
 
 QEMU is the one of --qemu, else of the variable VFIO_QEMU, else the first on PATH that has vfio-user-pci, else
-that of the cache. When the arguments boot nothing, a guest of the cache is booted to a shell.
+that of the cache. When the arguments boot nothing, a guest of the cache is booted to a shell. --setup fills the
+cache: Debian's packages, unpacked there (XDG_CACHE_HOME or ~/.cache), nothing is installed.
 
 Exit codes: 0 QEMU ended well or was stopped, 1 failure, 2 wrong command line`;
 
@@ -65,6 +68,7 @@ export function qemuCommand(): Command {
   return addDeviceOptions(command)
     .option('--qemu <path>', 'QEMU to run')
     .option('--memory <size>', 'RAM of the guest (default: 1G)', size)
+    .option('--setup', 'fetch a QEMU and a small Linux guest into the cache, if they are not there (150 MB)')
     .option('--print', 'print the commands that do the same, and do nothing')
     .option('--verbose', 'tell every event of the devices')
     .option('--json', 'one JSON object an event, on stderr')
@@ -73,9 +77,18 @@ export function qemuCommand(): Command {
       const dashes = process.argv.indexOf('--');
       const extra = dashes < 0 ? [] : process.argv.slice(dashes + 1);
       const texts = words.slice(0, words.length - extra.length);
+      if (flags.setup === true) await setUp(flags);
+      if (flags.setup === true && texts.length === 0) return;
       if (texts.length === 0) throw new UsageError('no device is named', 'Write vfio qemu edu, for example.');
       process.exitCode = (await run(texts, flags, extra)) ? EXIT_OK : EXIT_FAILURE;
     });
+}
+
+/** Says each step on stderr as it begins: the long ones take seconds, on a slow line minutes. */
+async function setUp(flags: QemuFlags): Promise<void> {
+  const tell = teller(flags);
+  const cache = await setUpCache({ log: (message) => tell({ event: 'note', message }) });
+  tell({ event: 'note', message: `${cache.folder} has QEMU and a guest; try \`vfio qemu edu\`` });
 }
 
 async function run(texts: readonly string[], flags: QemuFlags, extra: readonly string[]): Promise<boolean> {
@@ -125,10 +138,9 @@ async function run(texts: readonly string[], flags: QemuFlags, extra: readonly s
   }
 }
 
-const NOTHING_TO_BOOT = `the guest has nothing to boot. ${
-  CACHE_HINT ??
-  'Name a kernel or a disk behind --: -kernel bzImage -initrd initrd.img, or -drive file=disk.qcow2'
-}`;
+const NOTHING_TO_BOOT =
+  'the guest has nothing to boot. `vfio qemu --setup` fetches a small one; or name a kernel or a disk behind --: ' +
+  '-kernel bzImage -initrd initrd.img, or -drive file=disk.qcow2';
 
 /** The guest of the cache is an x86-64 one. It is made only when it is booted. */
 function guestFor(qemu: FoundQemu, extra: readonly string[]): ShellGuest | null {

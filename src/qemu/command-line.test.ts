@@ -65,7 +65,8 @@ describe('commandLine', () => {
   const boot = ['-kernel', '/c/vmlinuz', '-initrd', '/c/initramfs', '-append', 'console=ttyS0'];
 
   it('boots the guest to a shell on the terminal when the arguments boot nothing', () => {
-    expect(start({ guest: GUEST }).slice(-8)).toEqual([...boot, '-nographic', '-no-reboot']);
+    const console = ['-nodefaults', '-display', 'none', '-serial', 'mon:stdio'];
+    expect(start({ guest: GUEST }).slice(-12)).toEqual([...boot, ...console, '-no-reboot']);
   });
 
   it.each(['-display none', '-serial stdio', '-nographic', '-qmp stdio'])(

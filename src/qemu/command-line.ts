@@ -91,6 +91,9 @@ function bootWords(
   options: readonly QemuOption[],
 ): readonly string[] {
   const words = ['-kernel', guest.kernel, '-initrd', guest.initramfs, '-append', guest.append];
-  if (!options.some((option) => CONSOLE_OPTIONS.has(option.name))) words.push('-nographic');
+  // Without QEMU's own display and network card the guest's lspci shows little else than our devices.
+  if (!options.some((option) => CONSOLE_OPTIONS.has(option.name))) {
+    words.push('-nodefaults', '-display', 'none', '-serial', 'mon:stdio');
+  }
   return [...words, '-no-reboot'];
 }

@@ -3,8 +3,9 @@
  */
 import { OLDEST_QEMU, type QemuSearch, qemuProgram } from './find-qemu.ts';
 
-/** The command that gets a QEMU and a guest, in a sentence; null as long as there is none. */
-export const CACHE_HINT: string | null = null;
+/** The command that gets a QEMU and a guest. */
+export const CACHE_HINT: string =
+  'anywhere with apt and dpkg: `vfio qemu --setup` fetches a QEMU and a small guest (150 MB) and installs nothing';
 
 /** Debian's packages of the system emulators, by program. */
 const DEBIAN_PACKAGES: Readonly<Record<string, string>> = {
@@ -33,7 +34,7 @@ export function waysToGetQemu(osRelease: string): readonly string[] {
     `from source, ${OLDEST_QEMU} or newer: ./configure --target-list=${target} && make (vfio-user-pci is on by default on Linux)`,
     'then put it on PATH, or name it: --qemu PATH, or VFIO_QEMU=PATH',
   ];
-  return CACHE_HINT === null ? ways : [CACHE_HINT, ...ways];
+  return [CACHE_HINT, ...ways];
 }
 
 function distributionWay(osRelease: string, debianPackage: string): readonly string[] {

@@ -14,5 +14,6 @@ export { type FoundQemu, findQemu, OLDEST_QEMU, type QemuSearch, type RejectedQe
 export { CACHE_HINT, waysToGetQemu, whatIsMissing } from './get-qemu.ts';
 export { type KvmFacts, type KvmObstacle, kvmObstacle, readKvmFacts } from './kvm.ts';
 export { type Environment, onSearchPath } from './search-path.ts';
+export { type SetUpOptions, setUpCache } from './set-up.ts';
 export { shellLine, shellWord } from './shell.ts';
 export { type ShellGuest, shellGuest } from './shell-guest.ts';

@@ -49,16 +49,22 @@ printf '\\001\\000\\000\\000' >&3
 echo "$1: interrupt" $(dd bs=4 count=1 <&3 2> /dev/null | od -An -tu4)
 `;
 
+const DECODE = `#!/bin/sh
+# decode SLOT on|off: whether the device answers at its BARs. Writes COMMAND in config space; bus mastering stays on.
+case $2 in on) command='\\007' ;; off) command='\\004' ;; *) echo "usage: decode 00:01.0 on|off" >&2; exit 2 ;; esac
+printf "$command" | dd of="/sys/bus/pci/devices/0000:$1/config" bs=1 seek=4 conv=notrunc 2> /dev/null
+`;
+
 /** Without a driver nobody switches a device on: here it is done as a driver would, and it may master the bus. */
 const SCRIPT = `
 for device in /sys/bus/pci/devices/*; do
   [ -e "$device/driver" ] && continue
-  echo 1 > "$device/enable" && printf '\\007' | dd of="$device/config" bs=1 seek=4 conv=notrunc 2> /dev/null
+  echo 1 > "$device/enable" && decode "\${device##*/0000:}" on
 done 2> /dev/null
 echo
 echo "Linux $(uname -r)"
 lspci
-echo "Here: lspci, devmem ADDRESS 32 [VALUE], wait-interrupt SLOT &. exit switches the machine off."
+echo "Here: lspci, devmem ADDRESS 32 [VALUE], decode SLOT on|off, wait-interrupt SLOT &. exit switches the machine off."
 setsid cttyhack sh
 `;
 
@@ -76,7 +82,11 @@ export function shellGuest(): ShellGuest | null {
     initramfs,
     buildInitramfs(cache, kernel, {
       modules: ['uio_pci_generic'],
-      files: { 'bin/lspci': file(LSPCI), 'bin/wait-interrupt': file(WAIT_INTERRUPT) },
+      files: {
+        'bin/lspci': file(LSPCI),
+        'bin/decode': file(DECODE),
+        'bin/wait-interrupt': file(WAIT_INTERRUPT),
+      },
       script: SCRIPT,
     }),
   );

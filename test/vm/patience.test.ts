@@ -29,7 +29,9 @@ test('a write whose handler waits for a DMA message is answered first', async ()
     const pci = new PciShell(machine);
     await pci.enable(DEVICE);
     await pci.write(DEVICE, 0, ADDRESS, 4, RESET_VECTOR);
-    await machine.guest.run(`until [ "$(pci read ${machine.address(DEVICE)} 0 ${FETCHED} 4)" != 0x0 ]; do :; done`);
+    await machine.guest.run(
+      `until [ "$(pci read ${machine.address(DEVICE)} 0 ${FETCHED} 4)" != 0x0 ]; do :; done`,
+    );
     expect(await pci.read(DEVICE, 0, FETCHED, 4)).toBe(await firmware(machine));
     expect(machine.dmaMessages).toBe(1);
     expect(machine.guest.complaints).toBe('');
@@ -56,7 +58,9 @@ test('a handler that takes longer than QEMU waits costs the guest nothing but ti
     await pci.write(DEVICE, 0, SLOW, 4, 1);
     await machine.server.event('log');
     await pci.write(DEVICE, 0, ADDRESS, 4, RESET_VECTOR);
-    await machine.guest.run(`until [ "$(pci read ${machine.address(DEVICE)} 0 ${FETCHED} 4)" != 0x0 ]; do :; done`);
+    await machine.guest.run(
+      `until [ "$(pci read ${machine.address(DEVICE)} 0 ${FETCHED} 4)" != 0x0 ]; do :; done`,
+    );
     expect(await pci.read(DEVICE, 0, FETCHED, 4)).toBe(await firmware(machine));
     expect(machine.guest.complaints).toBe('');
   });

@@ -1,7 +1,7 @@
 /**
  * What each thing about a machine means for this package: fine, worth knowing, or in the way.
  */
-import { CACHE_HINT, kvmObstacle, OLDEST_QEMU, waysToGetQemu, whatIsMissing } from '../../qemu/index.ts';
+import { kvmObstacle, OLDEST_QEMU, waysToGetQemu, whatIsMissing } from '../../qemu/index.ts';
 import { formatSize } from '../size.ts';
 import type { Probe } from './probe.ts';
 
@@ -166,8 +166,8 @@ function checkKvm({ kvm, qemu }: Probe): Finding {
 
 function checkGuest({ hasCachedGuest }: Probe): Finding {
   if (hasCachedGuest) return ok('guest', 'one is in the cache');
-  const own = 'Bring a kernel or a disk: vfio qemu edu -- -kernel bzImage.';
-  return note('guest', 'none is in the cache', CACHE_HINT ?? own);
+  const next = 'Run `vfio qemu --setup`, or bring a kernel: vfio qemu edu -- -kernel bzImage.';
+  return note('guest', 'none is in the cache', next);
 }
 
 function checkKernelVfio({ hasKernelVfio }: Probe): Finding {

@@ -56,6 +56,7 @@ export function textGuestTeller(output: Output, style: Style, verbose: boolean):
         output.write(`${event.line}\n`);
         break;
       case 'log':
+      case 'dma-fault':
         tellServed(event);
         break;
       default:

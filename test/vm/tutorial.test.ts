@@ -1,0 +1,102 @@
+/*
+ * Does what docs/tutorial.md says, block by block: writes its files, runs its commands, types into its guests, and
+ * compares what they answer. A block is told by the comment before it: file NAME, host, guest, events.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Terminal } from './support/terminal.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const BLOCK = /<!-- (\w+)(?:: (\S+))? -->\n```\w+\n([\s\S]*?)```/g;
+const PROMPT = '~ # ';
+
+interface Block {
+  readonly kind: string;
+  readonly name: string | undefined;
+  readonly text: string;
+}
+
+function blocksOf(page: string): Block[] {
+  return [...page.matchAll(BLOCK)].map(([, kind, name, text]) => ({ kind: kind!, name, text: text! }));
+}
+
+/** The commands of a guest's block, each with what it prints. */
+function session(text: string): { readonly command: string; readonly output: string[] }[] {
+  const parts = text.split(PROMPT).slice(1);
+  return parts.map((part) => {
+    const [command, ...output] = part.trimEnd().split('\n');
+    return { command: command!, output };
+  });
+}
+
+let folder = '';
+let terminal: Terminal | null = null;
+
+/** A project that has installed this package, as a reader's would. */
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'vfio-tutorial-'));
+  mkdirSync(join(folder, 'node_modules'));
+  symlinkSync(root, join(folder, 'node_modules/vfio'));
+  for (const name of ['vitest', 'tsx']) {
+    symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
+  }
+});
+
+afterEach(async () => {
+  await terminal?.kill();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function npx(words: readonly string[]): [string, string[]] {
+  const [program, ...args] = words;
+  const file = program === 'vfio' ? 'dist/cli/main.js' : 'node_modules/vitest/vitest.mjs';
+  return [process.execPath, [join(root, file), ...args]];
+}
+
+async function onHost(text: string): Promise<void> {
+  const words = text.trim().split(/\s+/);
+  expect(words.shift()).toBe('npx');
+  const [program, args] = npx(words);
+  if (words[0] !== 'vfio') {
+    execFileSync(program, args, { cwd: folder, encoding: 'utf8' });
+    return;
+  }
+  terminal = new Terminal(spawn(program, args, { cwd: folder }) as ChildProcess);
+  await terminal.until(PROMPT);
+}
+
+async function inGuest(text: string): Promise<void> {
+  for (const { command, output } of session(text)) {
+    if (command === 'exit') {
+      terminal!.type('exit');
+      expect(await terminal!.ended).toBe(0);
+      terminal = null;
+      return;
+    }
+    expect([command, ...(await terminal!.answer(command, PROMPT))]).toEqual([command, ...output]);
+  }
+}
+
+test('the tutorial does what it says', async () => {
+  const blocks = blocksOf(readFileSync(join(root, 'docs/tutorial.md'), 'utf8'));
+  expect(new Set(blocks.map(({ kind }) => kind))).toEqual(new Set(['file', 'host', 'guest', 'events']));
+  for (const { kind, name, text } of blocks) {
+    if (kind === 'file') writeFileSync(join(folder, name!), text);
+    else if (kind === 'host') await onHost(text);
+    else if (kind === 'guest') await inGuest(text);
+    else await terminal!.hears(text.trim());
+  }
+});
+
+test('canary: a page whose guest answers something else is seen', async () => {
+  writeFileSync(
+    join(folder, 'x.ts'),
+    "import { Edu } from 'vfio/devices';\nexport default () => new Edu();\n",
+  );
+  await onHost('npx vfio qemu ./x.ts');
+  await expect(inGuest('~ # echo yes\nno\n')).rejects.toThrow(/no/);
+});
