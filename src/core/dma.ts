@@ -20,6 +20,9 @@ export type DmaFaultReason =
   | 'no client is attached'
   | 'memory was lost'
   | 'message failed'
+  // The handler of a register read, or of another access whose result is needed, asked for DMA that the client serves only
+  // after it has that result.
+  | 'client waits for this access'
   | 'mapping is being removed'
   | 'consent was withdrawn'
   // Of windows only: `read` and `write` may well reach the range.

@@ -64,6 +64,8 @@ function errnoOf(reason: DmaFaultReason): number {
       return ERRNO.EACCES;
     case 'no client is attached':
       return ERRNO.ENODEV;
+    case 'client waits for this access':
+      return ERRNO.EDEADLK;
     case 'no direct view':
       return ERRNO.EOPNOTSUPP;
     case 'too many windows':

@@ -14,6 +14,7 @@ import {
   type Container,
   type DeviceMemory,
   type DmaFault,
+  type DmaFaultReason,
   type DmaMapping,
   type DmaPort,
   type DmaWindow,
@@ -34,10 +35,12 @@ import { pageCeil, pageFloor, WINDOW_BYTES } from './window.ts';
 export interface RemoteMemory {
   /** Largest length of one call: the client's max_data_xfer_size. */
   readonly maxTransferBytes: number;
-  /** Fills `target[at ..]`. 0 or a positive errno. */
-  read(iova: number, target: Uint8Array, at: number, length: number): Promise<number>;
-  /** Sends `source[at ..]`. 0 or a positive errno. */
-  write(iova: number, source: Uint8Array, at: number, length: number): Promise<number>;
+  /** Fills `target[at ..]`. 0, a positive errno that came back, or why no answer is waited for. */
+  read(iova: number, target: Uint8Array, at: number, length: number): Promise<number | DmaFaultReason>;
+  /** Sends `source[at ..]`. Results as `read`. */
+  write(iova: number, source: Uint8Array, at: number, length: number): Promise<number | DmaFaultReason>;
+  /** The client has unmapped this range: messages under way to it may be given up. */
+  unmapped?(iova: number, size: number): void;
 }
 
 /** Windows of one engine at most. Each is a mapping of the process (vm.max_map_count); 512 queue pairs fit. */
@@ -61,6 +64,9 @@ export class DmaEngine implements DmaPort {
     this.#remote = remote;
     this.#unsubscribe = container.onUnmap((mapping) => {
       for (const window of this.#windows.get(mapping) ?? []) window.end('mapping is being removed');
+      if (mapping.source.kind === 'remote' && mapping.inFlight > 0) {
+        remote?.unmapped?.(mapping.iova, mapping.size);
+      }
     });
   }
 
@@ -175,8 +181,9 @@ export class DmaEngine implements DmaPort {
       const mapping = segments.mapping[0]!;
       const part = segments.length[0]!;
       if (mapping.source.kind === 'remote') {
-        const errno = await this.#message(remote, mapping, next, bytes, at + done, part, write);
-        if (errno !== 0) return { iova: next, reason: 'message failed', errno };
+        const result = await this.#message(remote, mapping, next, bytes, at + done, part, write);
+        if (typeof result === 'string') return dmaFault(next, result);
+        if (result !== 0) return { iova: next, reason: 'message failed', errno: result };
       } else {
         const moved = this.#move(mapping, segments.offset[0]!, bytes, at + done, part, write);
         if (moved < part) return dmaFault(next + moved, 'memory was lost');
@@ -194,7 +201,7 @@ export class DmaEngine implements DmaPort {
     at: number,
     length: number,
     write: boolean,
-  ): Promise<number> {
+  ): Promise<number | DmaFaultReason> {
     this.#container.acquire(mapping);
     try {
       return await (write ? remote.write(iova, bytes, at, length) : remote.read(iova, bytes, at, length));

@@ -28,6 +28,7 @@ import type { Negotiated } from './negotiate.ts';
 import type { RegionAccess } from './region-access.ts';
 import { getRegionInfo } from './region-info.ts';
 import type { MessageMemory } from './remote-memory.ts';
+import { resetDevice } from './reset.ts';
 import type { SessionContext } from './session-context.ts';
 
 /** Answers one command: 0 when the reply is written, else an errno. May throw; a VfioError's errno is the answer then. */
@@ -68,7 +69,7 @@ export class Attachment {
     const peerBars = peers === null ? {} : { peerBars: peers.find };
     const maps = new DmaMaps(this.container, { sys, files, shares, registry, ...peerBars }, peerPid);
     access.writeMultiple = negotiated.writeMultiple;
-    this.handlers = handlerTable(context, negotiated, access, maps, shares.fds, this.#ioEventfds);
+    this.handlers = handlerTable(context, negotiated, access, maps, remote, shares.fds, this.#ioEventfds);
     this.#endings.push(files.hold());
     if (peers !== null && peerPid !== null) this.#endings.push(peers.add(peerPid, device));
   }
@@ -100,6 +101,7 @@ function handlerTable(
   negotiated: Negotiated,
   access: RegionAccess,
   maps: DmaMaps,
+  remote: MessageMemory,
   share: Share,
   ioEventfds: IoEventfds,
 ): (Handler | undefined)[] {
@@ -116,15 +118,7 @@ function handlerTable(
   handlers[VFIO_USER_REGION_WRITE] = ({ view, at, size, noReply }) => access.write(view, at, size, noReply);
   handlers[VFIO_USER_REGION_WRITE_MULTI] = ({ view, at, size, noReply }) =>
     access.writeMulti(view, at, size, noReply);
-  handlers[VFIO_USER_DEVICE_RESET] = (message) => reset(device.reset(), message);
+  handlers[VFIO_USER_DEVICE_RESET] = (message) => resetDevice(device, access.background, remote, message);
   handlers[VFIO_USER_DEVICE_FEATURE] = (message) => deviceFeature(message);
   return handlers;
-}
-
-function reset(done: MaybePromise<void>, message: Message): MaybePromise<number> {
-  const answer = (): number => {
-    message.acknowledge();
-    return 0;
-  };
-  return done instanceof Promise ? done.then(answer) : answer();
 }

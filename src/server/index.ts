@@ -1,4 +1,6 @@
 /* Public names of the server room: any VfioDevice, served to a vfio-user client. */
+
+export type { WriteRange } from './background.ts';
 export { type DeviceModule, loadDevice } from './device-module.ts';
 export { DeviceSetupError } from './device-setup-error.ts';
 export type { IoEventfd, IoEventfdDevice } from './io-fds.ts';
@@ -11,5 +13,6 @@ export type {
   DroppedEvent,
   HandlerErrorEvent,
   ProtocolErrorEvent,
+  StallEvent,
 } from './session-context.ts';
 export { serveInWorker, type WorkerOptions, WorkerServer } from './worker.ts';

@@ -33,6 +33,23 @@ export const MAX_OUTSTANDING_BYTES: number = 8 << 20;
 /** DMA messages that wait for their turn; beyond it a transfer of the device fails with EAGAIN. */
 export const MAX_WAITING_REQUESTS = 4096;
 
+/** How long a client waits for a reply before it is answered for the device: less than the 5 s after which QEMU gives up. */
+export const DEFAULT_REPLY_TIMEOUT_MS = 3_000;
+/** What a timer can hold. */
+export const MAX_REPLY_TIMEOUT_MS: number = 2 ** 31 - 1;
+/**
+ * The same while DMA messages wait behind the command, for a client that may not serve them before it has its reply. A
+ * write is answered soon, for that harms nobody; a read that is given up is lost.
+ */
+export const WRITE_STALL_MS = 10;
+export const READ_STALL_MS = 500;
+/** Handlers that go on after their command was answered; a further write is refused with ENOBUFS. */
+export const MAX_BACKGROUND_HANDLERS = 1024;
+/** How long a reset waits for them. */
+export const RESET_PATIENCE_MS = 1_000;
+/** DMA messages that were given up and may still be answered: their answers are no mistake of the client. */
+export const MAX_GIVEN_UP_REQUESTS = 1024;
+
 /** Commands that wait while the device is at work or the client does not read: more than one receive buffer holds. */
 export const MAX_QUEUED_COMMANDS: number = 1 << 16;
 /** Room for some writes of the largest size among them. */

@@ -34,6 +34,11 @@ export class Outbox {
     this.#capacity = connection.sendingBytes.length;
   }
 
+  /** Whether messages gather at this moment: commands are being handled. */
+  get batching(): boolean {
+    return this.#batching;
+  }
+
   /** From now on messages gather until `endBatch`. */
   beginBatch(): void {
     this.#batching = true;

@@ -3,7 +3,8 @@
  * allocates as long as the device answers at once, and the last region is remembered.
  *
  * A handler never sees the socket's buffers. It gets a scratch buffer that stays as it is until the access is done,
- * so a handler that returns a promise may still read what was written, or fill in what was read, later.
+ * so a handler that returns a promise may still read what was written, or fill in what was read, later. One that goes on
+ * after its access was answered keeps that buffer for itself.
  */
 import {
   ERRNO,
@@ -15,7 +16,9 @@ import {
   vfio_user_region_write_one,
 } from '../abi/index.ts';
 import type { AccessResult, Region, VfioDevice } from '../core/index.ts';
+import type { Background, WriteRange } from './background.ts';
 import type { Outbox } from './outbox.ts';
+import { type SlowAccess, SlowSeries, SlowSingle } from './slow-access.ts';
 
 const TWO_POW_32 = 2 ** 32;
 
@@ -48,7 +51,11 @@ export type OnDropped = (regionIndex: number, offset: number, count: number, err
 export class RegionAccess {
   /** Whether REGION_WRITE_MULTI was negotiated. */
   writeMultiple = false;
+  /** The access that took time last, until the session is done with it. */
+  slow: SlowAccess | null = null;
 
+  /** Handlers that go on without their client. */
+  readonly background: Background;
   readonly #device: VfioDevice;
   readonly #outbox: Outbox;
   readonly #maxTransferBytes: number;
@@ -57,9 +64,18 @@ export class RegionAccess {
   #scratchBytes: Uint8Array = new Uint8Array(this.#scratch.buffer);
   #lastIndex = -1;
   #last: Region | null = null;
+  /** Whether the last write waits for one in the background. */
+  #queued = false;
 
-  constructor(device: VfioDevice, outbox: Outbox, maxTransferBytes: number, onDropped: OnDropped) {
+  constructor(
+    device: VfioDevice,
+    outbox: Outbox,
+    background: Background,
+    maxTransferBytes: number,
+    onDropped: OnDropped,
+  ) {
     this.#device = device;
+    this.background = background;
     this.#outbox = outbox;
     this.#maxTransferBytes = maxTransferBytes;
     this.#onDropped = onDropped;
@@ -84,12 +100,7 @@ export class RegionAccess {
       if (noReply) this.#onDropped(index, offset, count, result);
       return result;
     }
-    const id = view.getUint16(at, true);
-    return result.then((errno) => {
-      if (errno === 0 && !noReply) this.#written(id, index, offset, count);
-      if (errno !== 0 && noReply) this.#onDropped(index, offset, count, errno);
-      return errno;
-    });
+    return this.#writeLater(result, view.getUint16(at, true), { regionIndex: index, offset, count }, noReply);
   }
 
   /** REGION_READ at `view[at]`; errors as `write`. */
@@ -114,8 +125,12 @@ export class RegionAccess {
       return 0;
     }
     if (typeof result === 'number') return result;
+    const slow = new SlowSingle({ regionIndex: index, offset, count }, false, false, () =>
+      this.#leaveScratch(),
+    );
+    this.slow = slow;
     return result.then((errno) => {
-      if (errno === 0 && !noReply) this.#answerRead(id, index, offset, count);
+      if (errno === 0 && !noReply && !slow.detached) this.#answerRead(id, index, offset, count);
       return errno;
     });
   }
@@ -155,9 +170,53 @@ export class RegionAccess {
   /** Hands `count` bytes at `view[from]` to the region: memory takes them from where they are, a handler from scratch. */
   #store(region: Region, offset: number, count: number, view: DataView, from: number): AccessResult {
     if (region.handler === null) return region.write(offset, count, view, from);
+    if (this.background.size > 0) {
+      const result = this.#storeBehind(region, offset, count, view, from);
+      if (result !== 0) return result;
+    }
     if (count === 4) this.#scratch.setInt32(0, view.getInt32(from, true), true);
     else this.#keep(view, from, count);
     return region.write(offset, count, this.#scratch, 0);
+  }
+
+  /** What a write has to wait for while others are in the background; 0: nothing, it can be done now. */
+  #storeBehind(region: Region, offset: number, count: number, view: DataView, from: number): AccessResult {
+    if (this.background.full) return ERRNO.ENOBUFS;
+    const before = this.background.overlapping(region.index, offset, count);
+    if (before === null) return 0;
+    const start = view.byteOffset + from;
+    const copy = new DataView(view.buffer.slice(start, start + count));
+    this.#queued = true;
+    return before.then(() => region.write(offset, count, copy, 0));
+  }
+
+  #writeLater(result: Promise<number>, id: number, range: WriteRange, noReply: boolean): Promise<number> {
+    const { regionIndex, offset, count } = range;
+    const slow = new SlowSingle(range, true, this.#takeQueued(), () => {
+      this.background.addWrite(range, result);
+      this.#leaveScratch();
+      if (!noReply) this.#written(id, regionIndex, offset, count);
+    });
+    this.slow = slow;
+    return result.then((errno) => {
+      // What a write in the background answers is told by the background.
+      if (slow.detached) return 0;
+      if (errno === 0 && !noReply) this.#written(id, regionIndex, offset, count);
+      if (errno !== 0 && noReply) this.#onDropped(regionIndex, offset, count, errno);
+      return errno;
+    });
+  }
+
+  #takeQueued(): boolean {
+    const queued = this.#queued;
+    this.#queued = false;
+    return queued;
+  }
+
+  /** A handler in the background goes on using the buffer. */
+  #leaveScratch(): void {
+    this.#scratch = new DataView(new ArrayBuffer(FIRST_SCRATCH_BYTES));
+    this.#scratchBytes = new Uint8Array(this.#scratch.buffer);
   }
 
   #keep(view: DataView, from: number, count: number): void {
@@ -222,8 +281,8 @@ export class RegionAccess {
   }
 
   #entryDropped(view: DataView, entry: number, errno: number): void {
-    const index = view.getUint32(entry + ENTRY_REGION, true);
-    this.#onDropped(index, readU64(view, entry), view.getUint32(entry + ENTRY_COUNT, true), errno);
+    const { regionIndex, offset, count } = rangeOf(view, entry);
+    this.#onDropped(regionIndex, offset, count, errno);
   }
 
   #stopMulti(id: number, command: number, done: number, errno: number): number {
@@ -252,14 +311,32 @@ export class RegionAccess {
     const entries = (size - MULTI_ENTRIES) / ENTRY_BYTES;
     const id = copy.getUint16(0, true);
     const command = copy.getUint16(2, true);
-    for (let done = from; done < entries; done++) {
-      const entry = MULTI_ENTRIES + done * ENTRY_BYTES;
-      const errno = await (done === from ? first : this.#writeEntry(copy, entry));
-      if (errno === 0) continue;
-      if (!noReply) return this.#stopMulti(id, command, done, errno);
-      this.#entryDropped(copy, entry, errno);
+    let entry = MULTI_ENTRIES + from * ENTRY_BYTES;
+    const slow = new SlowSeries(rangeOf(copy, entry), this.background, () => this.#leaveScratch());
+    this.slow = slow;
+    let result: AccessResult = first;
+    for (let done = from; done < entries; ) {
+      const errno =
+        typeof result === 'number'
+          ? result
+          : await slow.wait(rangeOf(copy, entry), result, this.#takeQueued());
+      if (errno !== 0) {
+        if (!noReply) return this.#stopMulti(id, command, done, errno);
+        this.#entryDropped(copy, entry, errno);
+      }
+      done += 1;
+      entry += ENTRY_BYTES;
+      if (done < entries) result = this.#writeEntry(copy, entry);
     }
     if (!noReply) this.#multiDone(id, command, entries);
     return 0;
   }
+}
+
+function rangeOf(view: DataView, entry: number): WriteRange {
+  return {
+    regionIndex: view.getUint32(entry + ENTRY_REGION, true),
+    offset: readU64(view, entry),
+    count: view.getUint32(entry + ENTRY_COUNT, true),
+  };
 }

@@ -2,7 +2,7 @@
  * DMA_READ and DMA_WRITE: the device reaches memory of the client that came without an fd.
  */
 import { afterEach, describe, expect, test } from 'vitest';
-import { concat, hex, read, u32, u64 } from '../../test/support/bytes.ts';
+import { concat, filled, hex, read, u32, u64 } from '../../test/support/bytes.ts';
 import {
   access,
   dmaMap,
@@ -46,8 +46,6 @@ function answerFrom(memory: Uint8Array, from: RawClient = client): Received[] {
   };
   return seen;
 }
-
-const filled = (length: number): Uint8Array => Uint8Array.from({ length }, (_, i) => (i * 13 + 5) & 0xff);
 
 describe('DMA messages', () => {
   test('a read: address and count as u64, the reply with the data', async () => {
@@ -112,37 +110,6 @@ describe('DMA messages', () => {
     for (const command of client.commands.splice(0)) client.onCommand(command);
     expect(await Promise.all(done)).toEqual(targets.map(() => null));
     expect(targets.map((target) => read(target, 0, 4))).toEqual(targets.map((_, i) => IOVA + 4 * i));
-  });
-
-  test('while a handler waits for its answer, commands wait and replies do not', async () => {
-    await start();
-    const write = client.request(10, access(0, REGISTER.FETCH, 4, u32(IOVA)));
-    const later = client.request(9, access(0, 0, 4));
-    const command = await client.command();
-    client.answer(command, concat(command.body, filled(16)));
-    await write;
-    await later;
-    expect(served.device.fetchResult).toBeNull();
-    expect(served.device.fetched).toEqual(filled(16));
-  });
-
-  test('DMA_UNMAP is answered when the message that is under way has been', async () => {
-    await start();
-    const read1 = served.device.dma.read(IOVA, new Uint8Array(4));
-    const command = await client.command();
-    let unmapped = false;
-    const unmap = client.request(3, dmaUnmap(IOVA, SIZE)).then(() => {
-      unmapped = true;
-    });
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    expect(unmapped).toBe(false);
-    expect(served.device.dma.read(IOVA, new Uint8Array(4))).toMatchObject({
-      reason: 'mapping is being removed',
-    });
-    client.answer(command, concat(command.body, u32(1)));
-    await unmap;
-    expect(await read1).toBeNull();
-    expect(served.device.dma.read(IOVA, new Uint8Array(4))).toMatchObject({ reason: 'not mapped' });
   });
 
   test("the client's errno is the fault's", async () => {
@@ -230,6 +197,41 @@ describe('the twin socket', () => {
     await client.request(9, access(0, 0, 4));
     twin.answer(command, concat(command.body, u32(1)));
     expect(await done).toBeNull();
+    twin.close();
+    client.close();
+  });
+
+  test('while a handler waits for its answer, commands wait and replies do not', async () => {
+    const twin = await startTwin();
+    const write = client.request(10, access(0, REGISTER.FETCH, 4, u32(IOVA)));
+    const later = client.request(9, access(0, 0, 4));
+    const command = await twin.command();
+    twin.answer(command, concat(command.body, filled(16)));
+    await write;
+    await later;
+    expect(served.device.fetchResult).toBeNull();
+    expect(served.device.fetched).toEqual(filled(16));
+    twin.close();
+    client.close();
+  });
+
+  test('DMA_UNMAP is answered when the message that is under way has been', async () => {
+    const twin = await startTwin();
+    const read1 = served.device.dma.read(IOVA, new Uint8Array(4));
+    const command = await twin.command();
+    let unmapped = false;
+    const unmap = client.request(3, dmaUnmap(IOVA, SIZE)).then(() => {
+      unmapped = true;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(unmapped).toBe(false);
+    expect(served.device.dma.read(IOVA, new Uint8Array(4))).toMatchObject({
+      reason: 'mapping is being removed',
+    });
+    twin.answer(command, concat(command.body, u32(1)));
+    await unmap;
+    expect(await read1).toBeNull();
+    expect(served.device.dma.read(IOVA, new Uint8Array(4))).toMatchObject({ reason: 'not mapped' });
     twin.close();
     client.close();
   });

@@ -4,7 +4,7 @@
 import { ERRNO, errnoName, vfioUserCommandName } from '../abi/index.ts';
 import { MAX_LOGGED_ERRORS } from './limits.ts';
 import type { Logger } from './logger.ts';
-import type { SessionObserver } from './session-context.ts';
+import type { SessionObserver, StallEvent } from './session-context.ts';
 
 /** The mistakes of one session. */
 export class SessionReport {
@@ -14,6 +14,8 @@ export class SessionReport {
   handlerErrors = 0;
   /** Posted writes that could not be done. */
   droppedWrites = 0;
+  /** Commands whose handlers the client could not wait for. */
+  stalls = 0;
 
   readonly #name: string;
   readonly #log: Logger;
@@ -55,6 +57,13 @@ export class SessionReport {
     const what = `posted write of ${count} bytes at ${offset} of region ${regionIndex} dropped`;
     this.#warn(`${what} (${errnoName(errno)})`, this.droppedWrites);
     this.#observer.dropped({ regionIndex, offset, count, errno });
+  }
+
+  /** A handler took longer than its client waits, or asked for what that client cannot give meanwhile. */
+  stalled(event: StallEvent): void {
+    this.stalls += 1;
+    this.#warn(event.text, this.stalls);
+    this.#observer.stalled(event);
   }
 
   #warn(text: string, occurrence: number): void {

@@ -17,10 +17,12 @@ import type { SysLayer, Watcher } from '../sys/sys-layer.ts';
 import {
   ARRIVAL_GRACE_MS,
   CLOSE_TIMEOUT_MS,
+  DEFAULT_REPLY_TIMEOUT_MS,
   DEFAULT_REQUEST_TIMEOUT_MS,
   KERNEL_MESSAGE_FDS,
   MAX_LOGGED_ERRORS,
   MAX_REFUSALS,
+  MAX_REPLY_TIMEOUT_MS,
   MIN_TRANSFER_BYTES,
   NEGOTIATION_TIMEOUT_MS,
 } from './limits.ts';
@@ -36,6 +38,7 @@ import type {
   ProtocolErrorEvent,
   SessionContext,
   SessionObserver,
+  StallEvent,
 } from './session-context.ts';
 
 /** How a server is set up. One of `socketPath` and `fd` is needed to listen. */
@@ -58,6 +61,11 @@ export interface ServerOptions {
   readonly peers?: PeerRegistry | null;
   /** How long a DMA message to the client may go without an answer. Default 5000. */
   readonly requestTimeoutMs?: number;
+  /**
+   * How long a handler may take before its command is answered without it: a write as done, a read with EIO, others with
+   * ETIMEDOUT. Default 3000; keep it below the client's patience, which for QEMU is x-msg-timeout, 5000.
+   */
+  readonly replyTimeoutMs?: number;
   /** How long a client may take to say VERSION. Default 10,000. */
   readonly negotiationTimeoutMs?: number;
   /** Largest region access. Default 1 MiB; at most 64 MiB, or QEMU refuses the server. */
@@ -80,6 +88,8 @@ export interface ServerEvents {
   'handler-error': [event: HandlerErrorEvent];
   /** A posted write that could not be done. */
   dropped: [event: DroppedEvent];
+  /** The client could not wait for a handler. */
+  stall: [event: StallEvent];
 }
 
 const servedDevices = new WeakSet<VfioDevice>();
@@ -124,6 +134,7 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
       registry: RegionRegistry.of(sys),
       peers: options.peers === undefined ? PeerRegistry.shared : options.peers,
       requestTimeoutMs: options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS,
+      replyTimeoutMs: checkedReplyTimeout(options),
       negotiationTimeoutMs: options.negotiationTimeoutMs ?? NEGOTIATION_TIMEOUT_MS,
       busyPollUs: options.busyPollUs ?? 0,
       dedicated: options.dedicated ?? false,
@@ -196,6 +207,11 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
   /** @internal */
   dropped(event: DroppedEvent): void {
     this.emit('dropped', event);
+  }
+
+  /** @internal */
+  stalled(event: StallEvent): void {
+    this.emit('stall', event);
   }
 
   /** @internal */
@@ -303,6 +319,14 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
     if (this.#refused <= MAX_LOGGED_ERRORS) this.#log('warn', `client refused: ${reason}`);
     this.emit('refused', reason);
   }
+}
+
+function checkedReplyTimeout({ replyTimeoutMs = DEFAULT_REPLY_TIMEOUT_MS }: ServerOptions): number {
+  assert(
+    replyTimeoutMs >= 1 && replyTimeoutMs <= MAX_REPLY_TIMEOUT_MS,
+    `replyTimeoutMs ${replyTimeoutMs}; use 1 to ${MAX_REPLY_TIMEOUT_MS}, below 5000 for QEMU`,
+  );
+  return replyTimeoutMs;
 }
 
 function checkedLimits(options: ServerOptions): ServerLimits {

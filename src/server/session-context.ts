@@ -5,6 +5,7 @@
 import type { ContainerOptions, VfioDevice } from '../core/index.ts';
 import type { ClientFiles, RegionRegistry } from '../memory/index.ts';
 import type { SysLayer } from '../sys/sys-layer.ts';
+import type { WriteRange } from './background.ts';
 import type { Logger } from './logger.ts';
 import type { ServerLimits } from './negotiate.ts';
 import type { PeerRegistry } from './peers.ts';
@@ -32,6 +33,20 @@ export interface DroppedEvent {
   readonly errno: number;
 }
 
+/** The client could not wait for a handler. What was done about it is in `text`, with what to change in the device. */
+export interface StallEvent {
+  readonly command: number;
+  /** The region access; null for other commands. */
+  readonly access: WriteRange | null;
+  /**
+   * 'dma refused': a DMA by message that would have waited for the reply to this command, and the other way round.
+   * 'posted': a write was answered as done and goes on. 'failed': another command was answered with EIO or ETIMEDOUT.
+   * 'late': its handler is done now; the result was dropped.
+   */
+  readonly outcome: 'dma refused' | 'posted' | 'failed' | 'late';
+  readonly text: string;
+}
+
 /** Where a session reports. None of these may throw. */
 export interface SessionObserver {
   /** VERSION was agreed on: the client has the device. */
@@ -39,6 +54,7 @@ export interface SessionObserver {
   protocolError(event: ProtocolErrorEvent): void;
   handlerError(event: HandlerErrorEvent): void;
   dropped(event: DroppedEvent): void;
+  stalled(event: StallEvent): void;
   /** The session is over; `errno` 0 when the client left. `busy` resolves when the device is done with its last command. */
   ended(reason: string, errno: number, busy: Promise<void> | null): void;
 }
@@ -55,6 +71,7 @@ export interface SessionContext {
   /** null: ranges without an fd are never taken for a peer's BAR. */
   readonly peers: PeerRegistry | null;
   readonly requestTimeoutMs: number;
+  readonly replyTimeoutMs: number;
   readonly negotiationTimeoutMs: number;
   readonly busyPollUs: number;
   readonly dedicated: boolean;

@@ -6,6 +6,10 @@
  * One command at a time: while a handler's promise is pending, later commands wait in the queue; replies to our own DMA
  * messages do not, because the handler may be waiting for just them. Whatever a client sends, the worst that follows is
  * the end of its session (R10).
+ *
+ * But no client waits for ever. One without a twin socket may answer no DMA message before it has its reply, so a write
+ * whose handler needs one is answered at once (posted) and its handler goes on in the background. Whatever else takes too
+ * long is answered for the device (slow-commands.ts).
  */
 import {
   ERRNO,
@@ -25,6 +29,7 @@ import { type AccessResult, type Container, type MaybePromise, VfioError } from 
 import type { FileShares } from '../memory/index.ts';
 import type { Connection, ConnectionHandler, ConnectionOptions } from '../sys/sys-layer.ts';
 import { Attachment } from './attachment.ts';
+import { Background } from './background.ts';
 import { CommandQueue } from './command-queue.ts';
 import {
   ABSURD_MESSAGE_BYTES,
@@ -42,6 +47,7 @@ import { RegionAccess } from './region-access.ts';
 import { MessageMemory } from './remote-memory.ts';
 import { SessionReport } from './report.ts';
 import type { SessionContext } from './session-context.ts';
+import { SlowCommands } from './slow-commands.ts';
 import { TwinSocket } from './twin-socket.ts';
 
 /** Header and access structure of a region access. */
@@ -65,15 +71,14 @@ export class Session implements ConnectionHandler {
   readonly #received: DataView;
   readonly #receivedBytes: Uint8Array;
   readonly #outbox: Outbox;
-  readonly #message: Message;
   readonly #queue: CommandQueue;
   readonly #shares: FileShares;
   readonly #access: RegionAccess;
+  readonly #slow: SlowCommands;
   readonly #negotiationTimer: NodeJS.Timeout;
+  #message: Message;
   #attachment: Attachment | null = null;
   #twin: TwinSocket | null = null;
-  /** Settles when the device is done with the last command that took time. */
-  #busy: Promise<void> | null = null;
   /** How many things later commands have to wait for: the device at work, a client that does not read. */
   #holds = 0;
   /** A client is attached and nothing holds: region accesses may take the short way. */
@@ -98,16 +103,23 @@ export class Session implements ConnectionHandler {
     this.#message = new Message(sys, this.#outbox);
     this.#shares = context.files.newShares();
     this.#queue = new CommandQueue(sys, this.#shares.fds);
+    const { report } = this;
+    const background = new Background({
+      dropped: ({ regionIndex, offset, count }, errno) => report.dropped(regionIndex, offset, count, errno),
+      threw: (_range, error) => report.handlerFailed('a posted REGION_WRITE', error),
+    });
     this.#access = new RegionAccess(
       device,
       this.#outbox,
+      background,
       limits.maxTransferBytes,
-      (regionIndex, offset, count, errno) => this.report.dropped(regionIndex, offset, count, errno),
+      (regionIndex, offset, count, errno) => report.dropped(regionIndex, offset, count, errno),
     );
+    this.#slow = this.#slowCommands(this.#access, background);
     this.#negotiationTimer = setTimeout(() => {
       this.end(`no VERSION for ${context.negotiationTimeoutMs} ms`, ERRNO.ETIMEDOUT);
     }, context.negotiationTimeoutMs).unref();
-    if (after !== null) this.#wait(after.then(() => 0));
+    if (after !== null) this.#slow.waitFor(after, () => this.#refuseBusy());
   }
 
   /** The client's IOMMU; null before VERSION and after the end. */
@@ -130,13 +142,14 @@ export class Session implements ConnectionHandler {
     this.#attachment?.close(errors);
     this.#attachment = null;
     for (const error of errors) this.report.handlerFailed('the end of the session', error);
-    this.#context.observer.ended(reason, errno, this.#busy);
+    this.#context.observer.ended(reason, errno, this.#slow.close());
   }
 
   onMessages(end: number): number {
     this.#outbox.beginBatch();
     const at = this.#serve(0, Math.min(end, SLICE_BYTES));
     if (at < end) this.#serveOn(at, end);
+    this.#attachment?.remote.sendAsked();
     return this.#outbox.endBatch();
   }
 
@@ -155,6 +168,7 @@ export class Session implements ConnectionHandler {
       for (let i = 0; i < bytes.length; i++) bytes[i] = header.getUint8(i);
       this.#command(new DataView(bytes.buffer), bytes, 0, NO_FDS);
     }
+    this.#attachment?.remote.sendAsked();
     return this.#outbox.endBatch();
   }
 
@@ -205,6 +219,7 @@ export class Session implements ConnectionHandler {
       return at;
     } catch (error) {
       // Only a region access of the short way throws, by a handler of the device: answer it, and serve the next ones.
+      this.commands += 1;
       this.#message.set(view, this.#receivedBytes, at, NO_FDS);
       this.#threw(error);
       return at + view.getUint32(at + 4, true);
@@ -215,7 +230,7 @@ export class Session implements ConnectionHandler {
     this.commands += 1;
     if (result === 0) return;
     this.#message.set(this.#received, this.#receivedBytes, at, NO_FDS);
-    this.#settle(result);
+    this.#settle(result, this.commands - 1);
   }
 
   /** Any message that does not take the short way. */
@@ -276,14 +291,14 @@ export class Session implements ConnectionHandler {
   #run(view: DataView, bytes: Uint8Array, at: number, fds: readonly number[]): void {
     const message = this.#message;
     message.set(view, bytes, at, fds);
-    this.commands += 1;
     try {
       if (message.at + message.size > bytes.length) {
         this.#refuse(ERRNO.EINVAL, `it has ${message.size} bytes, more than a message may have`);
-      } else this.#settle(this.#handle(message));
+      } else this.#settle(this.#handle(message), this.commands);
     } catch (error) {
       this.#threw(error);
     }
+    this.commands += 1;
     message.dropFds();
   }
 
@@ -314,6 +329,13 @@ export class Session implements ConnectionHandler {
       maxTransferBytes: Math.min(negotiated.clientTransferBytes, context.limits.maxTransferBytes),
       timeoutMs: context.requestTimeoutMs,
       complain: (text) => this.report.complain(text),
+      shared:
+        this.#twin !== null
+          ? null
+          : {
+              currentCommand: () => (this.#outbox.batching ? this.commands : -1),
+              onRequest: () => this.#slow.dmaUnderWay(),
+            },
     });
     this.#attachment = new Attachment(context, negotiated, this.#access, remote, this.#shares, this.peerPid);
     clearTimeout(this.#negotiationTimer);
@@ -336,23 +358,38 @@ export class Session implements ConnectionHandler {
     });
   }
 
-  #settle(result: MaybePromise<number>): void {
-    if (typeof result === 'number') {
-      if (result !== 0) this.#refuse(result, 'it is malformed or out of range');
-    } else this.#wait(result);
+  /** `number` is the command's, as DMA requests know it. */
+  #settle(result: MaybePromise<number>, number: number): void {
+    if (typeof result !== 'number') this.#slow.take(this.#message, result, number);
+    else if (result !== 0) this.#refuse(result, 'it is malformed or out of range');
   }
 
-  /** The present command is answered when `result` is there; until then others wait. */
-  #wait(result: Promise<number>): void {
-    this.#hold();
-    const busy = result.then(
-      (errno) => this.#letGo(() => errno !== 0 && this.#refuse(errno, 'the device refused it')),
-      (error: unknown) => this.#letGo(() => this.#threw(error)),
-    );
-    this.#busy = busy;
-    void busy.then(() => {
-      if (this.#busy === busy) this.#busy = null;
+  #slowCommands(access: RegionAccess, background: Background): SlowCommands {
+    return new SlowCommands({
+      access,
+      background,
+      report: this.report,
+      replyTimeoutMs: this.#context.replyTimeoutMs,
+      sharedDma: () => (this.#twin === null ? (this.#attachment?.remote ?? null) : null),
+      hold: () => this.#hold(),
+      letGo: (answer) => this.#letGo(answer),
+      refuse: (errno, text) => this.#refuse(errno, text),
+      threw: (error) => this.#threw(error),
+      leaveMessage: () => {
+        this.#message = new Message(this.#context.sys, this.#outbox);
+      },
+      end: (reason, errno) => this.end(reason, errno),
     });
+  }
+
+  /** The device is not done with its last client and perhaps never will be. */
+  #refuseBusy(): void {
+    const first = this.#queue.shift();
+    if (first !== undefined) {
+      this.#message.set(new DataView(first.bytes.buffer), first.bytes, 0, first.fds);
+      this.#message.fail(ERRNO.EBUSY);
+    }
+    this.end('the device is still at work for the client before', ERRNO.EBUSY);
   }
 
   /** Commands wait until the client has read most of what it asked for. */
@@ -402,6 +439,7 @@ export class Session implements ConnectionHandler {
     // A command that takes its time may wait for replies that come through this socket.
     if (!this.#resting) this.#connection.setReading(true);
     this.#ready = this.#holds === 0 && this.#attachment !== null;
+    this.#attachment?.remote.sendAsked();
     this.#outbox.finishBatch();
   }
 

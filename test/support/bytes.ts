@@ -45,3 +45,7 @@ export function read(bytes: Uint8Array, at: number, sizeBytes: number): number {
 export function hex(bytes: Uint8Array): string {
   return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
 }
+
+/** Bytes that differ from their neighbours. */
+export const filled = (length: number): Bytes =>
+  Uint8Array.from({ length }, (_, i) => (i * 13 + 5) & 0xff) as Bytes;
