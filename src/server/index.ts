@@ -15,4 +15,6 @@ export type {
   ProtocolErrorEvent,
   StallEvent,
 } from './session-context.ts';
+export type { Trace, TracedMessage } from './trace.ts';
+export { traceLine } from './trace-line.ts';
 export { serveInWorker, type WorkerOptions, WorkerServer } from './worker.ts';

@@ -10,6 +10,7 @@ import {
 } from '../abi/index.ts';
 import type { Connection } from '../sys/sys-layer.ts';
 import { CONGESTION_BYTES } from './limits.ts';
+import type { Tracer } from './trace.ts';
 
 /** The outgoing side of one connection. */
 export class Outbox {
@@ -20,14 +21,16 @@ export class Outbox {
   readonly #connection: Connection;
   readonly #capacity: number;
   readonly #onCongestion: () => void;
+  readonly #tracer: Tracer | null;
   #length = 0;
   #batching = false;
   /** A message with fds did not leave at once: copies of the fds wait with it. */
   #fdsWait = false;
 
   /** `onCongestion`: the client does not read as fast as it asks; be slower. */
-  constructor(connection: Connection, onCongestion: () => void = () => {}) {
+  constructor(connection: Connection, tracer: Tracer | null, onCongestion: () => void = () => {}) {
     this.#connection = connection;
+    this.#tracer = tracer;
     this.#onCongestion = onCongestion;
     this.view = connection.sending;
     this.bytes = connection.sendingBytes;
@@ -84,12 +87,14 @@ export class Outbox {
   claimReply(start: number, id: number, command: number, bodyBytes: number): void {
     this.#header(start, id, command, bodyBytes, VFIO_USER_FLAG_TYPE_REPLY);
     this.#length = start + VFIO_USER_HEADER_SIZE + bodyBytes;
+    if (this.#tracer !== null) this.#tracer.sent(this.bytes, start, VFIO_USER_HEADER_SIZE + bodyBytes, 0);
   }
 
   /** The same for a command of ours. */
   claimCommand(start: number, id: number, command: number, bodyBytes: number): void {
     this.#header(start, id, command, bodyBytes, VFIO_USER_FLAG_TYPE_COMMAND);
     this.#length = start + VFIO_USER_HEADER_SIZE + bodyBytes;
+    if (this.#tracer !== null) this.#tracer.sent(this.bytes, start, VFIO_USER_HEADER_SIZE + bodyBytes, 0);
   }
 
   /** An error reply: the header alone. */
@@ -98,6 +103,7 @@ export class Outbox {
     this.#header(start, id, command, 0, VFIO_USER_FLAG_TYPE_REPLY | VFIO_USER_FLAG_ERROR);
     this.view.setUint32(start + 12, errno, true);
     this.#length = start + VFIO_USER_HEADER_SIZE;
+    if (this.#tracer !== null) this.#tracer.sent(this.bytes, start, VFIO_USER_HEADER_SIZE, 0);
   }
 
   /** Sends a reply with fds, alone, because fds belong to the first byte of a send. The fds stay the caller's. */
@@ -105,6 +111,9 @@ export class Outbox {
     this.flush();
     this.#header(0, id, command, body.length, VFIO_USER_FLAG_TYPE_REPLY);
     this.bytes.set(body, VFIO_USER_HEADER_SIZE);
+    if (this.#tracer !== null) {
+      this.#tracer.sent(this.bytes, 0, VFIO_USER_HEADER_SIZE + body.length, fds.length);
+    }
     this.#connection.send(VFIO_USER_HEADER_SIZE + body.length, fds);
     if (this.#connection.queuedBytes === 0) return;
     this.#fdsWait = true;

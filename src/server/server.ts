@@ -40,6 +40,7 @@ import type {
   SessionObserver,
   StallEvent,
 } from './session-context.ts';
+import type { Trace } from './trace.ts';
 
 /** How a server is set up. One of `socketPath` and `fd` is needed to listen. */
 export interface ServerOptions {
@@ -51,6 +52,8 @@ export interface ServerOptions {
   readonly sys?: SysLayer;
   /** Default: says nothing. */
   readonly log?: Logger;
+  /** Told of every message of every session, for people who look into a conversation: see trace.ts and `traceLine`. */
+  readonly trace?: Trace;
   /** After activity, look for more for this long before sleeping. Default 0. */
   readonly busyPollUs?: number;
   /** The thread is there for this device: see `ConnectionOptions.dedicated`. Default false; true in a worker. */
@@ -139,6 +142,7 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
       busyPollUs: options.busyPollUs ?? 0,
       dedicated: options.dedicated ?? false,
       observer: this,
+      trace: options.trace ?? null,
     };
   }
 

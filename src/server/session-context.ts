@@ -9,6 +9,7 @@ import type { WriteRange } from './background.ts';
 import type { Logger } from './logger.ts';
 import type { ServerLimits } from './negotiate.ts';
 import type { PeerRegistry } from './peers.ts';
+import type { Trace } from './trace.ts';
 
 /** A command that was refused because the client broke the protocol. */
 export interface ProtocolErrorEvent {
@@ -76,4 +77,6 @@ export interface SessionContext {
   readonly busyPollUs: number;
   readonly dedicated: boolean;
   readonly observer: SessionObserver;
+  /** null: nobody looks on. */
+  readonly trace: Trace | null;
 }

@@ -48,6 +48,7 @@ import { MessageMemory } from './remote-memory.ts';
 import { SessionReport } from './report.ts';
 import type { SessionContext } from './session-context.ts';
 import { SlowCommands } from './slow-commands.ts';
+import { type TracedMessage, Tracer } from './trace.ts';
 import { TwinSocket } from './twin-socket.ts';
 
 /** Header and access structure of a region access. */
@@ -71,6 +72,7 @@ export class Session implements ConnectionHandler {
   readonly #received: DataView;
   readonly #receivedBytes: Uint8Array;
   readonly #outbox: Outbox;
+  readonly #tracer: Tracer | null;
   readonly #queue: CommandQueue;
   readonly #shares: FileShares;
   readonly #access: RegionAccess;
@@ -81,7 +83,7 @@ export class Session implements ConnectionHandler {
   #twin: TwinSocket | null = null;
   /** How many things later commands have to wait for: the device at work, a client that does not read. */
   #holds = 0;
-  /** A client is attached and nothing holds: region accesses may take the short way. */
+  /** A client is attached, nothing holds and nobody traces: region accesses may take the short way. */
   #ready = false;
   #slowed = false;
   #resting = false;
@@ -99,7 +101,8 @@ export class Session implements ConnectionHandler {
     this.#connection = sys.connection(fd, connectionOptions(context), this);
     this.#received = this.#connection.received;
     this.#receivedBytes = this.#connection.receivedBytes;
-    this.#outbox = new Outbox(this.#connection, () => this.#slowDown());
+    this.#tracer = this.#newTracer('main');
+    this.#outbox = new Outbox(this.#connection, this.#tracer, () => this.#slowDown());
     this.#message = new Message(sys, this.#outbox);
     this.#shares = context.files.newShares();
     this.#queue = new CommandQueue(sys, this.#shares.fds);
@@ -160,6 +163,7 @@ export class Session implements ConnectionHandler {
       return 0;
     }
     this.#outbox.beginBatch();
+    this.#tracer?.receivedHeader(header);
     const type = header.getUint32(8, true) & VFIO_USER_FLAG_TYPE_MASK;
     if (this.#attachment !== null && this.#twin === null && type === VFIO_USER_FLAG_TYPE_REPLY) {
       this.#attachment.remote.onOversizedReply(header);
@@ -238,12 +242,14 @@ export class Session implements ConnectionHandler {
     const view = this.#received;
     const type = flags & VFIO_USER_FLAG_TYPE_MASK;
     if (type === VFIO_USER_FLAG_TYPE_REPLY) {
+      this.#traceReceived(at, 0);
       this.#reply(at);
       return;
     }
     const connection = this.#connection;
     const fds = connection.fdCount === 0 ? NO_FDS : connection.takeFds(at);
     const surplus = connection.fdCount === 0 ? 0 : connection.surplusFds(at);
+    this.#traceReceived(at, fds.length + surplus);
     if (type === VFIO_USER_FLAG_TYPE_COMMAND && surplus === 0) {
       this.#command(view, this.#receivedBytes, at, fds);
       return;
@@ -339,7 +345,7 @@ export class Session implements ConnectionHandler {
     });
     this.#attachment = new Attachment(context, negotiated, this.#access, remote, this.#shares, this.peerPid);
     clearTimeout(this.#negotiationTimer);
-    this.#ready = this.#holds === 0;
+    this.#ready = this.#holds === 0 && this.#tracer === null;
     try {
       this.#attachment.open();
     } catch (error) {
@@ -351,11 +357,22 @@ export class Session implements ConnectionHandler {
   }
 
   #openTwin(): TwinSocket {
-    return new TwinSocket(this.#context.sys, connectionOptions(this.#context), {
+    return new TwinSocket(this.#context.sys, connectionOptions(this.#context), this.#newTracer('twin'), {
       onReply: (view, bytes, at, size) => this.#attachment?.remote.onReply(view, bytes, at, size),
       onOversizedReply: (header) => this.#attachment?.remote.onOversizedReply(header),
       onClose: (reason, errno) => this.end(reason, errno),
     });
+  }
+
+  #newTracer(socket: TracedMessage['socket']): Tracer | null {
+    const { trace, device } = this.#context;
+    if (trace === null) return null;
+    return new Tracer(trace, device.name, socket, (error) => this.report.handlerFailed('a trace', error));
+  }
+
+  #traceReceived(at: number, fds: number): void {
+    if (this.#tracer === null) return;
+    this.#tracer.received(this.#receivedBytes, at, this.#received.getUint32(at + 4, true), fds);
   }
 
   /** `number` is the command's, as DMA requests know it. */
@@ -438,7 +455,7 @@ export class Session implements ConnectionHandler {
     }
     // A command that takes its time may wait for replies that come through this socket.
     if (!this.#resting) this.#connection.setReading(true);
-    this.#ready = this.#holds === 0 && this.#attachment !== null;
+    this.#ready = this.#holds === 0 && this.#attachment !== null && this.#tracer === null;
     this.#attachment?.remote.sendAsked();
     this.#outbox.finishBatch();
   }

@@ -10,6 +10,7 @@ import {
 } from '../abi/index.ts';
 import type { Connection, ConnectionHandler, ConnectionOptions, SysLayer } from '../sys/sys-layer.ts';
 import { Outbox } from './outbox.ts';
+import type { Tracer } from './trace.ts';
 
 /** Who hears what comes through. */
 export interface TwinSocketListener {
@@ -27,10 +28,17 @@ export class TwinSocket implements ConnectionHandler {
   readonly #sys: SysLayer;
   readonly #connection: Connection;
   readonly #listener: TwinSocketListener;
+  readonly #tracer: Tracer | null;
   #clientFdOpen = true;
 
-  constructor(sys: SysLayer, options: ConnectionOptions, listener: TwinSocketListener) {
+  constructor(
+    sys: SysLayer,
+    options: ConnectionOptions,
+    tracer: Tracer | null,
+    listener: TwinSocketListener,
+  ) {
     const [ourFd, clientFd] = sys.socketpair();
+    this.#tracer = tracer;
     this.#sys = sys;
     this.#listener = listener;
     this.clientFd = clientFd;
@@ -41,7 +49,7 @@ export class TwinSocket implements ConnectionHandler {
       sys.close(clientFd);
       throw error;
     }
-    this.outbox = new Outbox(this.#connection);
+    this.outbox = new Outbox(this.#connection, tracer);
   }
 
   /** The client's end is on its way: ours of it is closed. */
@@ -60,6 +68,7 @@ export class TwinSocket implements ConnectionHandler {
     this.outbox.beginBatch();
     for (let at = 0; at < end; ) {
       const size = view.getUint32(at + 4, true);
+      if (this.#tracer !== null) this.#tracer.received(this.#connection.receivedBytes, at, size, 0);
       if (isReply(view, at)) this.#listener.onReply(view, this.#connection.receivedBytes, at, size);
       else this.#refuse(view, at);
       at += size;
@@ -69,6 +78,7 @@ export class TwinSocket implements ConnectionHandler {
 
   onOversized(header: DataView): number {
     this.outbox.beginBatch();
+    this.#tracer?.receivedHeader(header);
     if (isReply(header, 0)) this.#listener.onOversizedReply(header);
     else this.#refuse(header, 0);
     return this.outbox.endBatch();

@@ -6,6 +6,7 @@ import { VfioError } from '../core/index.ts';
 import { loadDevice } from './device-module.ts';
 import { DeviceSetupError } from './device-setup-error.ts';
 import { VfioUserServer } from './server.ts';
+import type { Trace } from './trace.ts';
 import type { FromWorker, WorkerFailure, WorkerStart } from './worker-messages.ts';
 
 function tell(message: FromWorker): void {
@@ -18,12 +19,24 @@ function failure(error: unknown): WorkerFailure {
   return { isSetup: error instanceof DeviceSetupError, code, message, stack };
 }
 
-async function serve({ module, exportName, deviceOptions, server: options }: WorkerStart): Promise<void> {
+/** The bytes of a message are good for the call only. */
+const trace: Trace = (message) => {
+  tell({ type: 'trace', message: { ...message, bytes: message.bytes.slice() } });
+};
+
+async function serve({
+  module,
+  exportName,
+  deviceOptions,
+  server: options,
+  traced,
+}: WorkerStart): Promise<void> {
   const device = await loadDevice({ module, options: deviceOptions, ...(exportName ? { exportName } : {}) });
   const server = new VfioUserServer(device, {
     dedicated: true,
     ...options,
     log: (level, message) => tell({ type: 'log', level, message }),
+    ...(traced ? { trace } : {}),
   });
   server.on('session', ({ peerPid }) => tell({ type: 'session', peerPid }));
   server.on('close', (reason, errno) => tell({ type: 'close', reason, errno }));

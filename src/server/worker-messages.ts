@@ -4,9 +4,10 @@
 import type { ErrnoName } from '../abi/index.ts';
 import type { LogLevel } from './logger.ts';
 import type { ServerOptions } from './server.ts';
+import type { TracedMessage } from './trace.ts';
 
 /** The options that can be sent to a worker. */
-export type WorkerServerOptions = Omit<ServerOptions, 'sys' | 'log' | 'peers'>;
+export type WorkerServerOptions = Omit<ServerOptions, 'sys' | 'log' | 'peers' | 'trace'>;
 
 /** What the worker is started with. */
 export interface WorkerStart {
@@ -14,6 +15,8 @@ export interface WorkerStart {
   readonly exportName?: string;
   readonly deviceOptions?: unknown;
   readonly server: WorkerServerOptions;
+  /** Whether the parent wants to see the messages. */
+  readonly traced: boolean;
 }
 
 /** Why there is no server: an error without its class, which does not cross threads. */
@@ -29,6 +32,7 @@ export type FromWorker =
   | { readonly type: 'ready' }
   | { readonly type: 'failed'; readonly failure: WorkerFailure }
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string }
+  | { readonly type: 'trace'; readonly message: TracedMessage }
   | { readonly type: 'session'; readonly peerPid: number | null }
   | { readonly type: 'close'; readonly reason: string; readonly errno: number }
   | { readonly type: 'refused'; readonly reason: string };

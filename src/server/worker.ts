@@ -9,6 +9,7 @@ import { VfioError } from '../core/index.ts';
 import { DeviceSetupError } from './device-setup-error.ts';
 import { moduleUrl } from './load-module.ts';
 import { type Logger, silent } from './logger.ts';
+import type { Trace } from './trace.ts';
 import type {
   FromWorker,
   ToWorker,
@@ -17,13 +18,15 @@ import type {
   WorkerStart,
 } from './worker-messages.ts';
 
-/** How a worker's device and server are set up. All but `log` must be cloneable (structured clone). */
+/** How a worker's device and server are set up. All but `log` and `trace` must be cloneable (structured clone). */
 export interface WorkerOptions extends WorkerServerOptions {
   /** Default: the module's default export, a class derived from VfioDevice or a function that makes a device. */
   readonly exportName?: string;
   /** What that is called with. */
   readonly deviceOptions?: unknown;
   readonly log?: Logger;
+  /** As `ServerOptions.trace`; called in this thread. */
+  readonly trace?: Trace;
 }
 
 /** What a server in a worker tells; as `ServerEvents`, where that can cross threads. */
@@ -39,12 +42,14 @@ export interface WorkerServerEvents {
 export class WorkerServer extends EventEmitter<WorkerServerEvents> {
   readonly #worker: Worker;
   readonly #log: Logger;
+  readonly #trace: Trace | null;
   readonly #exited: Promise<void>;
   #error: Error | null = null;
 
   /** @internal */
-  constructor(worker: Worker, log: Logger) {
+  constructor(worker: Worker, log: Logger, trace: Trace | null) {
     super();
+    this.#trace = trace;
     this.#worker = worker;
     this.#log = log;
     worker.on('message', (message: FromWorker) => this.#onMessage(message));
@@ -71,6 +76,9 @@ export class WorkerServer extends EventEmitter<WorkerServerEvents> {
       case 'log':
         this.#log(message.level, message.message);
         break;
+      case 'trace':
+        this.#trace?.(message.message);
+        break;
       case 'session':
         this.emit('session', message.peerPid);
         break;
@@ -88,15 +96,16 @@ export class WorkerServer extends EventEmitter<WorkerServerEvents> {
  * making or listening failed with.
  */
 export async function serveInWorker(module: string | URL, options: WorkerOptions): Promise<WorkerServer> {
-  const { exportName, deviceOptions, log = silent, ...server } = options;
+  const { exportName, deviceOptions, log = silent, trace = null, ...server } = options;
   const start: WorkerStart = {
     module: moduleUrl(module),
     server,
     deviceOptions,
+    traced: trace !== null,
     ...(exportName === undefined ? {} : { exportName }),
   };
   const worker = startWorker(start);
-  const workerServer = new WorkerServer(worker, log);
+  const workerServer = new WorkerServer(worker, log, trace);
   await new Promise<void>((resolve, reject) => {
     worker.on('message', (message: FromWorker) => {
       if (message.type === 'ready') resolve();
