@@ -9,6 +9,7 @@ import { EXIT_OK } from './exit-codes.ts';
 import { resolveDevices } from './serve/device-argument.ts';
 import { jsonTeller, textTeller } from './serve/events.ts';
 import { serve } from './serve/run.ts';
+import { TraceFile } from './serve/trace-file.ts';
 import { styleFor } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -18,6 +19,7 @@ interface ServeFlags extends DeviceFlags {
   readonly json?: boolean;
   readonly control?: boolean;
   readonly worker?: boolean;
+  readonly trace?: string;
 }
 
 const EXAMPLES = `
@@ -25,9 +27,13 @@ Examples:
   vfio serve edu --socket-path=/tmp/edu.sock
   vfio serve edu:/tmp/edu.sock ram:/tmp/ram.sock --size=64G
   vfio serve ./my-device.ts --socket-path=/tmp/my.sock --option serial=42
+  vfio serve ./my-device.ts --socket-path=/tmp/my.sock --trace talk.txt
 
 QEMU 10.1 or newer attaches with the -device option that is printed; its memory must be shared:
   -object memory-backend-memfd,id=mem,size=1G,share=on -machine q35,memory-backend=mem
+
+With --trace, every message is a line: ms since the start, device, > to the device or < to
+the client, id, command, ok or the errno, and what is in it. The file ends at 256 MiB.
 
 With --control, lines on stdin act on devices: list, reset NAME, release NAME,
 consent NAME REGION AREA allow|deny. The server stops when stdin ends.
@@ -45,6 +51,7 @@ export function serveCommand(): Command {
     .option('--fd <number>', 'inherited UNIX socket of the one device, listening or connected', wholeNumber);
   return addDeviceOptions(command)
     .option('--worker', 'run each device in a thread of its own')
+    .option('--trace <file>', 'write down what clients and devices say to each other; - is stderr')
     .option('--control', 'read commands from stdin')
     .option('--json', 'one JSON object an event')
     .addHelpText('after', EXAMPLES)
@@ -62,6 +69,7 @@ async function run(texts: readonly string[], flags: ServeFlags): Promise<number>
       'Leave --worker or --control out.',
     );
   }
+  const trace = flags.trace === undefined ? null : TraceFile.open(flags.trace, { onEnd: tellTraceEnd });
   const output = process.stdout;
   const json = flags.json ?? false;
   await serve({
@@ -70,9 +78,14 @@ async function run(texts: readonly string[], flags: ServeFlags): Promise<number>
     deviceOptions: deviceOptions(flags),
     busyPollUs: flags.busyPollUs ?? 0,
     worker: flags.worker ?? false,
+    trace: trace?.add ?? null,
     json,
     controlInput: flags.control === true ? process.stdin : null,
     tell: json ? jsonTeller(output) : textTeller(output, styleFor(output)),
-  });
+  }).finally(() => trace?.close());
   return EXIT_OK;
+}
+
+function tellTraceEnd(reason: string): void {
+  process.stderr.write(`vfio serve: the trace has ended: ${reason}\n`);
 }

@@ -1,7 +1,7 @@
 /*
  * `vfio serve`: sockets, signals, descriptors, control lines, modules of users.
  */
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -137,6 +137,36 @@ describe('vfio serve', () => {
       await handle.close();
       expect((await serving.child.stop()).code).toBe(0);
       expect(existsSync(socket)).toBe(false);
+    });
+  });
+
+  describe.each([
+    ['in the main thread', []],
+    ['in a thread of its own', ['--worker']],
+  ])('with --trace, %s', (_where, args) => {
+    test('writes down what was said', async () => {
+      await inFolder(async (folder) => {
+        const socket = join(folder, 'edu.sock');
+        const file = join(folder, 'talk.txt');
+        const serving = new Serving(['edu', `--socket-path=${socket}`, '--json', '--trace', file, ...args]);
+        await serving.event('ready');
+        const handle = await openDevice(socket);
+        expect(await handle.readRegister(0, 0, 4)).toBe(0x0100_00ed);
+        await handle.close();
+        expect((await serving.child.stop()).code).toBe(0);
+        const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
+        expect(lines[0]).toMatch(/^ *\d+\.\d{3} edu > [0-9a-f]{4} VERSION 0\.\d \{/);
+        const asked = lines.findIndex((line) => / > .* REGION_READ region=0 offset=0x0 count=4$/.test(line));
+        expect(lines[asked + 1]).toMatch(/ < .* REGION_READ ok region=0 offset=0x0 count=4 data=ed000001$/);
+      });
+    });
+  });
+
+  test('refuses a trace file that cannot be made', async () => {
+    await inFolder(async (folder) => {
+      const result = vfio(['serve', `edu:${join(folder, 's')}`, '--trace', join(folder, 'none', 'talk.txt')]);
+      expect(result.code).toBe(2);
+      expect(result.stderr).toContain('cannot be written');
     });
   });
 

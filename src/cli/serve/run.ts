@@ -10,6 +10,7 @@ import {
   type Logger,
   type ServerOptions,
   serveInWorker,
+  type Trace,
   VfioUserServer,
   type WorkerServer,
 } from '../../server/index.ts';
@@ -28,6 +29,8 @@ export interface ServeOptions {
   readonly deviceOptions: DeviceOptions;
   readonly busyPollUs: number;
   readonly worker: boolean;
+  /** Told of every message; null: nobody is. */
+  readonly trace: Trace | null;
   readonly json: boolean;
   /** Control lines are read from here; null: none. */
   readonly controlInput: Readable | null;
@@ -119,10 +122,12 @@ function tellSessions(server: VfioUserServer | WorkerServer, name: string, tell:
   });
 }
 
-function serverOptions(argument: DeviceArgument, { fd, busyPollUs }: ServeOptions): ServerOptions {
-  return argument.socketPath === null
-    ? { fd: fd!, busyPollUs }
-    : { socketPath: argument.socketPath, busyPollUs };
+function serverOptions(argument: DeviceArgument, { fd, busyPollUs, trace }: ServeOptions): ServerOptions {
+  return {
+    ...(argument.socketPath === null ? { fd: fd! } : { socketPath: argument.socketPath }),
+    busyPollUs,
+    ...(trace === null ? {} : { trace }),
+  };
 }
 
 /** Sessions coming and going are events of their own; what is left to say is what went wrong. */
