@@ -115,9 +115,15 @@ function handlerTable(
   handlers[VFIO_USER_DEVICE_GET_IRQ_INFO] = (message) => getIrqInfo(device, message);
   handlers[VFIO_USER_DEVICE_SET_IRQS] = (message) => setDeviceIrqs(sys, device, share, message);
   handlers[VFIO_USER_REGION_READ] = ({ view, at, size, noReply }) => access.read(view, at, size, noReply);
-  handlers[VFIO_USER_REGION_WRITE] = ({ view, at, size, noReply }) => access.write(view, at, size, noReply);
+  const { background } = access;
+  handlers[VFIO_USER_REGION_WRITE] = ({ view, at, size, noReply }) =>
+    background.size === 0
+      ? access.write(view, at, size, noReply)
+      : access.writeBehind(view, at, size, noReply);
   handlers[VFIO_USER_REGION_WRITE_MULTI] = ({ view, at, size, noReply }) =>
-    access.writeMulti(view, at, size, noReply);
+    background.size === 0
+      ? access.writeMulti(view, at, size, noReply)
+      : access.writeMultiBehind(view, at, size, noReply);
   handlers[VFIO_USER_DEVICE_RESET] = (message) => resetDevice(device, access.background, remote, message);
   handlers[VFIO_USER_DEVICE_FEATURE] = (message) => deviceFeature(message);
   return handlers;

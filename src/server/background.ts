@@ -20,6 +20,8 @@ export interface WriteRange {
 export interface BackgroundListener {
   dropped(range: WriteRange, errno: number): void;
   threw(range: WriteRange, error: unknown): void;
+  /** The first came, or the last is gone. */
+  changed(): void;
 }
 
 interface Entry {
@@ -87,10 +89,13 @@ export class Background {
     const entry: Entry = { range, done };
     this.#entries.add(entry);
     this.size += 1;
+    if (this.size === 1) this.#listener.changed();
     void done.then(() => {
       this.#entries.delete(entry);
       this.size -= 1;
-      if (this.size === 0) for (const resolve of this.#waiters.splice(0)) resolve();
+      if (this.size > 0) return;
+      this.#listener.changed();
+      for (const resolve of this.#waiters.splice(0)) resolve();
     });
   }
 }

@@ -103,6 +103,19 @@ export class RegionAccess {
     return this.#writeLater(result, view.getUint16(at, true), { regionIndex: index, offset, count }, noReply);
   }
 
+  /** As `write`, while other writes are in the background: one to the same bytes waits for them. ENOBUFS: too many wait. */
+  writeBehind(view: DataView, at: number, size: number, noReply: boolean): AccessResult {
+    if (size < ACCESS_BYTES || size !== ACCESS_BYTES + view.getUint32(at + COUNT, true)) return ERRNO.EINVAL;
+    const range = rangeOf(view, at + OFFSET_LOW);
+    const result = this.#behind(range, view, at + DATA);
+    if (result === 0) return this.write(view, at, size, noReply);
+    if (typeof result !== 'number') {
+      return this.#writeLater(result, view.getUint16(at, true), range, noReply);
+    }
+    if (noReply) this.#onDropped(range.regionIndex, range.offset, range.count, result);
+    return result;
+  }
+
   /** REGION_READ at `view[at]`; errors as `write`. */
   read(view: DataView, at: number, size: number, noReply: boolean): AccessResult {
     if (size !== ACCESS_BYTES) return ERRNO.EINVAL;
@@ -158,6 +171,15 @@ export class RegionAccess {
     return 0;
   }
 
+  /** As `writeMulti`, while other writes are in the background. */
+  writeMultiBehind(view: DataView, at: number, size: number, noReply: boolean): AccessResult {
+    const entries = (size - MULTI_ENTRIES) / ENTRY_BYTES;
+    if (!this.writeMultiple || entries < 1 || readU64(view, at + MULTI_COUNT) !== entries) {
+      return this.writeMulti(view, at, size, noReply);
+    }
+    return this.#finishMulti(this.#entryBehind(view, at + MULTI_ENTRIES), view, at, size, 0, noReply);
+  }
+
   #find(index: number): Region | null {
     const region = this.#device.regions.get(index) ?? null;
     if (region !== null) {
@@ -170,19 +192,21 @@ export class RegionAccess {
   /** Hands `count` bytes at `view[from]` to the region: memory takes them from where they are, a handler from scratch. */
   #store(region: Region, offset: number, count: number, view: DataView, from: number): AccessResult {
     if (region.handler === null) return region.write(offset, count, view, from);
-    if (this.background.size > 0) {
-      const result = this.#storeBehind(region, offset, count, view, from);
-      if (result !== 0) return result;
-    }
     if (count === 4) this.#scratch.setInt32(0, view.getInt32(from, true), true);
     else this.#keep(view, from, count);
     return region.write(offset, count, this.#scratch, 0);
   }
 
-  /** What a write has to wait for while others are in the background; 0: nothing, it can be done now. */
-  #storeBehind(region: Region, offset: number, count: number, view: DataView, from: number): AccessResult {
+  /**
+   * What a write has to wait for: 0 for nothing, ENOBUFS if too many wait, or its result when those before it are done.
+   * Its data is at `view[from]`.
+   */
+  #behind(range: WriteRange, view: DataView, from: number): AccessResult {
+    const { regionIndex, offset, count } = range;
+    const region = this.#device.regions.get(regionIndex) ?? null;
+    if (region === null || region.handler === null) return 0;
     if (this.background.full) return ERRNO.ENOBUFS;
-    const before = this.background.overlapping(region.index, offset, count);
+    const before = this.background.overlapping(regionIndex, offset, count);
     if (before === null) return 0;
     const start = view.byteOffset + from;
     const copy = new DataView(view.buffer.slice(start, start + count));
@@ -280,6 +304,17 @@ export class RegionAccess {
     return this.#store(region, offset, count, view, entry + ENTRY_DATA);
   }
 
+  #entryBehind(view: DataView, entry: number): AccessResult {
+    if (
+      this.background.size === 0 ||
+      view.getUint32(entry + ENTRY_COUNT, true) > VFIO_USER_WRITE_MULTI_MAX_BYTES
+    ) {
+      return this.#writeEntry(view, entry);
+    }
+    const result = this.#behind(rangeOf(view, entry), view, entry + ENTRY_DATA);
+    return result === 0 ? this.#writeEntry(view, entry) : result;
+  }
+
   #entryDropped(view: DataView, entry: number, errno: number): void {
     const { regionIndex, offset, count } = rangeOf(view, entry);
     this.#onDropped(regionIndex, offset, count, errno);
@@ -300,7 +335,7 @@ export class RegionAccess {
 
   /** Goes on with a copy of the message after a write that took time, so that the socket's buffer can be used again. */
   async #finishMulti(
-    first: Promise<number>,
+    first: AccessResult,
     view: DataView,
     at: number,
     size: number,
@@ -326,13 +361,14 @@ export class RegionAccess {
       }
       done += 1;
       entry += ENTRY_BYTES;
-      if (done < entries) result = this.#writeEntry(copy, entry);
+      if (done < entries) result = this.#entryBehind(copy, entry);
     }
     if (!noReply) this.#multiDone(id, command, entries);
     return 0;
   }
 }
 
+/** Of a write in a series, and of an access: both begin alike. */
 function rangeOf(view: DataView, entry: number): WriteRange {
   return {
     regionIndex: view.getUint32(entry + ENTRY_REGION, true),

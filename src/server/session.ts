@@ -83,7 +83,7 @@ export class Session implements ConnectionHandler {
   #twin: TwinSocket | null = null;
   /** How many things later commands have to wait for: the device at work, a client that does not read. */
   #holds = 0;
-  /** A client is attached, nothing holds and nobody traces: region accesses may take the short way. */
+  /** See `#decideReady`. */
   #ready = false;
   #slowed = false;
   #resting = false;
@@ -110,6 +110,7 @@ export class Session implements ConnectionHandler {
     const background = new Background({
       dropped: ({ regionIndex, offset, count }, errno) => report.dropped(regionIndex, offset, count, errno),
       threw: (_range, error) => report.handlerFailed('a posted REGION_WRITE', error),
+      changed: () => this.#decideReady(),
     });
     this.#access = new RegionAccess(
       device,
@@ -345,7 +346,7 @@ export class Session implements ConnectionHandler {
     });
     this.#attachment = new Attachment(context, negotiated, this.#access, remote, this.#shares, this.peerPid);
     clearTimeout(this.#negotiationTimer);
-    this.#ready = this.#holds === 0 && this.#tracer === null;
+    this.#decideReady();
     try {
       this.#attachment.open();
     } catch (error) {
@@ -434,6 +435,12 @@ export class Session implements ConnectionHandler {
     });
   }
 
+  /** Region accesses take the short way if a client is attached, nothing holds, nobody traces and no write is in the background. */
+  #decideReady(): void {
+    const free = this.#holds === 0 && this.#slow.backgroundSize === 0 && this.#tracer === null;
+    this.#ready = free && this.#attachment !== null;
+  }
+
   #hold(): void {
     this.#holds += 1;
     this.#ready = false;
@@ -455,7 +462,7 @@ export class Session implements ConnectionHandler {
     }
     // A command that takes its time may wait for replies that come through this socket.
     if (!this.#resting) this.#connection.setReading(true);
-    this.#ready = this.#holds === 0 && this.#attachment !== null && this.#tracer === null;
+    this.#decideReady();
     this.#attachment?.remote.sendAsked();
     this.#outbox.finishBatch();
   }

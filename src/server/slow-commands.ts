@@ -51,6 +51,11 @@ export class SlowCommands {
     this.#host = host;
   }
 
+  /** Handlers that go on after their command was answered. */
+  get backgroundSize(): number {
+    return this.#host.background.size;
+  }
+
   /** Takes the command in `message` over, which is answered when `result` is there. `number` is its number for DMA. */
   take(message: Message, result: Promise<number>, number: number): void {
     const { access, report } = this.#host;
