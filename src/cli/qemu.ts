@@ -29,6 +29,7 @@ import { type GuestTeller, jsonGuestTeller, textGuestTeller } from './qemu/event
 import { runGuest } from './qemu/run.ts';
 import { makeSocketFolder, socketParents } from './qemu/socket-folder.ts';
 import { type DeviceArgument, placeDevices } from './serve/device-argument.ts';
+import { TraceFile } from './serve/trace-file.ts';
 import { styleFor } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
 
@@ -36,6 +37,7 @@ interface QemuFlags extends DeviceFlags {
   readonly qemu?: string;
   readonly memory?: number;
   readonly setup?: boolean;
+  readonly trace?: string;
   readonly print?: boolean;
   readonly verbose?: boolean;
   readonly json?: boolean;
@@ -70,6 +72,7 @@ export function qemuCommand(): Command {
     .option('--memory <size>', 'RAM of the guest (default: 1G)', size)
     .option('--setup', 'fetch a QEMU and a small Linux guest into the cache, if they are not there (150 MB)')
     .option('--print', 'print the commands that do the same, and do nothing')
+    .option('--trace <file>', 'write down what QEMU and the devices say to each other')
     .option('--verbose', 'tell every event of the devices')
     .option('--json', 'one JSON object an event, on stderr')
     .addHelpText('after', EXAMPLES)
@@ -114,6 +117,9 @@ async function run(texts: readonly string[], flags: QemuFlags, extra: readonly s
     return true;
   }
   const tell = teller(flags);
+  const onTraceEnd = (reason: string): void =>
+    tell({ event: 'note', message: `the trace has ended: ${reason}` });
+  const trace = flags.trace === undefined ? null : TraceFile.open(flags.trace, { onEnd: onTraceEnd });
   if (guest === null && !bootsSomething(extra)) tell({ event: 'note', message: NOTHING_TO_BOOT });
   const folder = makeSocketFolder(process.env);
   const leaveNothing = (): void => {
@@ -126,6 +132,7 @@ async function run(texts: readonly string[], flags: QemuFlags, extra: readonly s
       devices,
       deviceOptions: deviceOptions(flags),
       busyPollUs: flags.busyPollUs ?? 0,
+      trace: trace?.add ?? null,
       leaveNothing,
       command: command(devices),
       version: qemu.version,
@@ -135,6 +142,7 @@ async function run(texts: readonly string[], flags: QemuFlags, extra: readonly s
     });
   } finally {
     leaveNothing();
+    await trace?.close();
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * Serves devices and runs QEMU with them, as long as QEMU runs.
  */
+import type { Trace } from '../../server/index.ts';
 import type { DeviceArgument } from '../serve/device-argument.ts';
 import type { DeviceOptions } from '../serve/make-device.ts';
 import { serve } from '../serve/run.ts';
@@ -13,6 +14,8 @@ export interface GuestOptions {
   readonly devices: readonly DeviceArgument[];
   readonly deviceOptions: DeviceOptions;
   readonly busyPollUs: number;
+  /** Sees every message; null: nobody does. */
+  readonly trace: Trace | null;
   /** Removes what was made for this run. Called also where this process ends by an error that nobody catches. */
   readonly leaveNothing: () => void;
   /** QEMU's program and arguments. */
