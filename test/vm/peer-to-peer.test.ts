@@ -36,6 +36,11 @@ function withPeers(
   });
 }
 
+/** Commands of a server to QEMU in the server's own trace. */
+function dmaMessages(trace: readonly string[]): string[] {
+  return trace.filter((line) => / < .*DMA_(READ|WRITE)/.test(line));
+}
+
 test('edu writes to ram and reads from it without a message', async () => {
   await withPeers({}, async (pci, machine, bar2) => {
     await pci.put(EDU, bar2 + BigInt(AT), SIZE, 1);
@@ -43,6 +48,7 @@ test('edu writes to ram and reads from it without a message', async () => {
     await pci.fill(RAM, BAR2, 0, SIZE, 2);
     expect(await pci.get(EDU, bar2, SIZE, 2)).toBe('same');
     expect(machine.dmaMessages).toBe(0);
+    expect(dmaMessages(machine.serverTrace())).toEqual([]);
   });
 });
 
@@ -52,6 +58,9 @@ test('with two processes edu reaches ram by messages', async () => {
     expect(await pci.check(RAM, BAR2, AT, SIZE, 1)).toBe('same');
     expect(await pci.get(EDU, bar2 + BigInt(AT), SIZE, 1)).toBe('same');
     expect(machine.dmaMessages).toBe(2);
+    const [write, read] = dmaMessages(machine.serverTrace(EDU));
+    expect(write).toContain('DMA_WRITE');
+    expect(read).toContain('DMA_READ');
   });
 });
 

@@ -24,6 +24,8 @@ export interface MachineOptions extends Omit<GuestOptions, 'devices'> {
 
 /** Where in the guest the first device, or the root port that it is behind, is: slots are given out from here. */
 const FIRST_SLOT = 4;
+/** How much of each trace a failure shows. */
+const TRACE_LINES = 20;
 /** 64-bit prefetchable memory that firmware keeps free behind a root port for what is plugged in later. */
 const HOTPLUG_WINDOW = '64M';
 
@@ -42,7 +44,7 @@ export class Machine {
     let machine: Machine | null = null;
     try {
       const sockets = options.serve.map((_, index) => join(folder, `device-${index}.sock`));
-      servers.push(...(await startServers(options, sockets)));
+      servers.push(...(await startServers(options, folder, sockets)));
       const guestOptions = withDevices(options, sockets);
       const guest = await Guest.boot(folder, guestOptions);
       machine = new Machine(folder, servers, guest, guestOptions, options.hotplug ?? false);
@@ -117,9 +119,16 @@ export class Machine {
     return readFileSync(this.guest.tracePath, 'utf8').trimEnd().split('\n');
   }
 
+  /** What a server has traced so far, a line a message. It may be a moment behind. */
+  serverTrace(index: number = 0): readonly string[] {
+    const path = serverTrace(this.folder, index);
+    return existsSync(path) ? readFileSync(path, 'utf8').trimEnd().split('\n') : [];
+  }
+
   #circumstances(): string {
-    const last = this.qemuTrace.slice(-20).join('\n');
-    return `\nQEMU traced last:\n${last}\nThe console's end:\n${this.guest.console.slice(-1500)}`;
+    const qemu = this.qemuTrace.slice(-TRACE_LINES).join('\n');
+    const servers = this.servers.map((_, index) => this.serverTrace(index).slice(-TRACE_LINES).join('\n'));
+    return `\nQEMU traced last:\n${qemu}\nThe servers traced last:\n${servers.join('\n\n')}\nThe console's end:\n${this.guest.console.slice(-1500)}`;
   }
 }
 
@@ -130,6 +139,10 @@ function withDevices(options: MachineOptions, sockets: readonly string[]): Guest
     return hotplug ? [rootPort(index), device] : [device];
   });
   return { ...options, devices: [...served, ...(options.devices ?? [])] };
+}
+
+function serverTrace(folder: string, index: number): string {
+  return join(folder, `server-${index}.trace`);
 }
 
 /** Value of -device for a socket, at a fixed place. */
@@ -150,13 +163,15 @@ function rootPort(index: number): string {
 }
 
 async function startServers(
-  { serve, serveArgs = [], apart = false }: MachineOptions,
+  { serve, serveArgs = [], apart = false, trace }: MachineOptions,
+  folder: string,
   sockets: readonly string[],
 ): Promise<Serving[]> {
   const devices = serve.map((device, index) => `${device}:${sockets[index]}`);
   const groups = apart ? devices.map((device) => [device]) : [devices];
-  const servers = groups.map((group) => {
-    return new Serving([...group, '--json', ...serveArgs]);
+  const servers = groups.map((group, index) => {
+    const traced = trace === null ? [] : [`--trace=${serverTrace(folder, index)}`];
+    return new Serving([...group, '--json', ...traced, ...serveArgs]);
   });
   for (const [index, server] of servers.entries()) {
     for (let ready = 0; ready < groups[index]!.length; ready++) await server.event('ready');
