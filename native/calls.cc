@@ -22,7 +22,11 @@ constexpr double EXACT_INODE = 9007199254740992.;  // 2^53
 static double memfd_create_call(const Arguments& a) {
   char name[NAME_MAX_BYTES + 1];
   if (!a.text(0, name, sizeof name)) return -EINVAL;
-  return answer(memfd_create(name, MFD_CLOEXEC | (a.integer(1) ? MFD_ALLOW_SEALING : 0)));
+  const bool sealable = a.integer(1) != 0;
+  const int fd = memfd_create(name, MFD_CLOEXEC | (sealable ? MFD_ALLOW_SEALING : 0));
+  // Where sysctl vm.memfd_noexec is set, every memfd can be sealed. Elsewhere this one is sealed so already: EPERM.
+  if (fd >= 0 && !sealable) fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL);
+  return answer(fd);
 }
 
 static double ftruncate_call(const Arguments& a) { return answer(ftruncate(a.integer(0), a.number(1))); }
