@@ -96,6 +96,7 @@ NAPI_MODULE_INIT() {
   export_discard(env, exports);
   export_eventfd(env, exports);
   export_sockets(env, exports);
+  export_pty(env, exports);
   export_mapping(env, exports);
   export_watch(env, exports);
   export_connection(env, exports);

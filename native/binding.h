@@ -99,6 +99,7 @@ void export_calls(napi_env env, napi_value exports);
 void export_discard(napi_env env, napi_value exports);
 void export_eventfd(napi_env env, napi_value exports);
 void export_sockets(napi_env env, napi_value exports);
+void export_pty(napi_env env, napi_value exports);
 void export_mapping(napi_env env, napi_value exports);
 void export_watch(napi_env env, napi_value exports);
 void export_connection(napi_env env, napi_value exports);

@@ -102,6 +102,20 @@ static double pwrite_call(const Arguments& a) {
   return answer(TEMP_FAILURE_RETRY(pwrite(a.integer(0), bytes.data + at, length, a.number(4))));
 }
 
+static double read_call(const Arguments& a) {
+  Bytes bytes = a.bytes(1);
+  int64_t at = a.number(2), length = a.number(3);
+  if (!bytes.holds(at, length)) return -EINVAL;
+  return answer(TEMP_FAILURE_RETRY(read(a.integer(0), bytes.data + at, length)));
+}
+
+static double write_call(const Arguments& a) {
+  Bytes bytes = a.bytes(1);
+  int64_t at = a.number(2), length = a.number(3);
+  if (!bytes.holds(at, length)) return -EINVAL;
+  return answer(TEMP_FAILURE_RETRY(write(a.integer(0), bytes.data + at, length)));
+}
+
 // Copies [at, end), which is all data, through `chunk`. Bytes copied, or -1 and errno.
 static int64_t copy_range(int from, int to, int64_t at, int64_t end, uint8_t* chunk) {
   int64_t start = at;
@@ -158,6 +172,8 @@ void export_calls(napi_env env, napi_value exports) {
   export_call<identity>(env, exports, "identity");
   export_call<pread_call>(env, exports, "pread");
   export_call<pwrite_call>(env, exports, "pwrite");
+  export_call<read_call>(env, exports, "read");
+  export_call<write_call>(env, exports, "write");
   export_call<copy_populated>(env, exports, "copyPopulated");
 }
 

@@ -1,4 +1,5 @@
-// Readability of an fd, on libuv's own poll. For listening sockets and interrupts; connections do not go this way.
+// Whether an fd can be read or written, on libuv's own poll. For listening sockets, interrupts and terminals; connections
+// do not go this way.
 
 #include "state.h"
 
@@ -10,7 +11,7 @@ struct Watch {
   Callback callback;
 };
 
-static void on_readable(uv_poll_t* handle, int, int) {
+static void on_ready(uv_poll_t* handle, int, int) {
   Watch* watch = static_cast<Watch*>(handle->data);
   napi_env env = watch->state->env;
   napi_handle_scope scope;
@@ -19,7 +20,7 @@ static void on_readable(uv_poll_t* handle, int, int) {
   napi_close_handle_scope(env, scope);
 }
 
-// (fd, callback) -> id
+// (fd, callback, whether writable instead of readable) -> id
 static double watch_open(const Arguments& a) {
   State* state = state_of(a.env);
   Watch* watch = new Watch();
@@ -31,7 +32,7 @@ static double watch_open(const Arguments& a) {
   }
   watch->poll.data = watch;
   watch->callback.set(a.env, a.value[1], "vfio:watch");
-  uv_poll_start(&watch->poll, UV_READABLE, on_readable);
+  uv_poll_start(&watch->poll, a.integer(2) ? UV_WRITABLE : UV_READABLE, on_ready);
   size_t id = free_place(state->watches);
   state->watches[id] = watch;
   state->watches_open++;

@@ -6,11 +6,12 @@ import type { FakeFile } from './fake-file.ts';
 import type { FakeSocket } from './fake-socket.ts';
 
 export interface Description {
-  readonly kind: 'file' | 'eventfd' | 'socket' | 'listener';
+  readonly kind: 'file' | 'eventfd' | 'socket' | 'listener' | 'pty';
   readonly name: string;
   references: number;
   readonly readable: boolean;
-  /** Told when `readable` may have become true. */
+  readonly writable: boolean;
+  /** Told when one of the two may have become true. */
   readonly watchers: Set<() => void>;
   released(): void;
 }
@@ -27,6 +28,7 @@ abstract class Base {
 export class FileDescription extends Base implements Description {
   readonly kind = 'file';
   readonly readable = true;
+  readonly writable = true;
   readonly file: FakeFile;
 
   constructor(file: FakeFile) {
@@ -45,6 +47,7 @@ export class FileDescription extends Base implements Description {
 
 export class EventDescription extends Base implements Description {
   readonly kind = 'eventfd';
+  readonly writable = true;
   readonly name = 'anon_inode:[eventfd]';
   count: number;
 
@@ -69,6 +72,7 @@ export class EventDescription extends Base implements Description {
 
 export class ListenerDescription extends Base implements Description {
   readonly kind = 'listener';
+  readonly writable = false;
   readonly name: string;
   readonly waiting: FakeSocket[] = [];
   readonly backlog: number;

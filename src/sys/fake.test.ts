@@ -1,4 +1,5 @@
 import { sysContract } from '../../test/support/sys-contract.ts';
+import { ptyContract } from '../../test/support/sys-pty-contract.ts';
 import { streamContract } from '../../test/support/sys-stream-contract.ts';
 import { FakeSys } from './fake.ts';
 
@@ -10,3 +11,4 @@ function makeWorld() {
 
 sysContract('fake', makeWorld);
 streamContract('fake', makeWorld);
+ptyContract('fake', makeWorld);

@@ -15,8 +15,9 @@ import {
 } from './fake-descriptor.ts';
 import { FakeFile } from './fake-file.ts';
 import { FakeMapping } from './fake-mapping.ts';
+import { FakePty } from './fake-pty.ts';
 import { dropReference, FakeSocket } from './fake-socket.ts';
-import { sysError } from './sys-error.ts';
+import { checked, sysError } from './sys-error.ts';
 import type {
   Connection,
   ConnectionHandler,
@@ -25,6 +26,8 @@ import type {
   MapAccess,
   Mapping,
   PeerCredentials,
+  Pty,
+  Readiness,
   SysCounts,
   SysLayer,
   Watcher,
@@ -36,6 +39,14 @@ const FAKE_DEVICE = 0xfa4e;
 const O_RDWR = 2;
 const S_IFREG_0777 = 0o100777;
 const S_IFSOCK_0777 = 0o140777;
+const S_IFCHR_0620 = 0o020620;
+const MODES = {
+  file: S_IFREG_0777,
+  eventfd: 0,
+  socket: S_IFSOCK_0777,
+  listener: S_IFSOCK_0777,
+  pty: S_IFCHR_0620,
+} as const;
 const MEMFD_NAME_MAX = 249;
 
 /** The usual soft limit of a Linux process. */
@@ -45,14 +56,23 @@ export class FakeSys implements SysLayer {
   private peerFds = 0;
   private readonly fds = new Map<number, Description>();
   private readonly paths = new Map<string, ListenerDescription>();
+  private readonly links = new Map<string, string>();
   private readonly windows = new Set<FakeMapping>();
   private nextIno = 1;
+  private nextTerminal = 0;
   private connections = 0;
   private watchers = 0;
 
   /** Open fds, for leak tests (a live layer's are in /proc/self/fd). */
   get openFds(): number {
     return this.fds.size;
+  }
+
+  /** Opens a terminal by its path, as open(2) would. */
+  openTerminal(path: string): number {
+    const found = [...this.fds.values()].find((each) => each.kind === 'pty' && each.name === path);
+    if (found === undefined) throw sysError(ERRNO.ENOENT, `opening '${path}'`);
+    return this.install(found);
   }
 
   memfdCreate(name: string, options: { readonly allowSealing?: boolean } = {}): number {
@@ -89,7 +109,7 @@ export class FakeSys implements SysLayer {
     const description = this.description(fd);
     const base = { dev: FAKE_DEVICE, accessMode: O_RDWR, mode: S_IFREG_0777 } as const;
     if (!(description instanceof FileDescription)) {
-      const mode = description.kind === 'eventfd' ? 0 : S_IFSOCK_0777;
+      const mode = MODES[description.kind];
       return { ...base, ino: 0, sizeBytes: 0, seals: -1, mode };
     }
     const { ino, sizeBytes, seals } = description.file;
@@ -143,6 +163,33 @@ export class FakeSys implements SysLayer {
     return this.file(fd).write(position, source, at, length);
   }
 
+  read(fd: number, target: Uint8Array, at: number, length: number): number {
+    const result = this.stream(fd).read(part(target, at, length), 0);
+    return result === -ERRNO.EAGAIN ? -1 : checked(result, `reading fd ${fd}`);
+  }
+
+  write(fd: number, source: Uint8Array, at: number, length: number): number {
+    const result = this.stream(fd).write(part(source, at, length), []);
+    return result === -ERRNO.EAGAIN ? -1 : checked(result, `writing to fd ${fd}`);
+  }
+
+  openPty(): Pty {
+    const path = `/dev/pts/${FIRST_FD + this.nextTerminal++}`;
+    const [master, slave] = FakePty.pair(path);
+    return { master: this.install(master), slave: this.install(slave), path };
+  }
+
+  symlink(target: string, path: string): void {
+    const present = this.links.get(path);
+    const replaced = present !== undefined && !this.exists(present);
+    if (this.exists(path) && !replaced) throw sysError(ERRNO.EEXIST, `linking '${path}' to '${target}'`);
+    this.links.set(path, target);
+  }
+
+  unlinkSymlink(target: string, path: string): void {
+    if (this.links.get(path) === target) this.links.delete(path);
+  }
+
   eventfd(initial = 0): number {
     return this.install(new EventDescription(initial));
   }
@@ -175,6 +222,7 @@ export class FakeSys implements SysLayer {
   }
 
   unlink(path: string): void {
+    this.links.delete(path);
     this.paths.delete(path);
   }
 
@@ -205,18 +253,18 @@ export class FakeSys implements SysLayer {
     this.socket(fd).shutdown();
   }
 
-  watch(fd: number, onReadable: () => void): Watcher {
+  watch(fd: number, onReady: () => void, readiness: Readiness = 'readable'): Watcher {
     const description = this.description(fd);
     let open = true;
     let scheduled = false;
     const look = (): void => {
-      if (scheduled || !open || !description.readable) return;
+      if (scheduled || !open || !description[readiness]) return;
       scheduled = true;
       setImmediate(() => {
         scheduled = false;
-        if (!open || !description.readable) return;
+        if (!open || !description[readiness]) return;
         try {
-          onReadable();
+          onReady();
         } finally {
           look();
         }
@@ -294,6 +342,17 @@ export class FakeSys implements SysLayer {
     throw new VfioError('EINVAL', `fd ${fd} is not an eventfd: send one`);
   }
 
+  private stream(fd: number): FakeSocket | FakePty {
+    const description = this.description(fd);
+    if (description instanceof FakeSocket || description instanceof FakePty) return description;
+    throw sysError(ERRNO.EINVAL, `fd ${fd} is no stream`);
+  }
+
+  private exists(path: string): boolean {
+    if (this.paths.has(path) || this.links.has(path)) return true;
+    return [...this.fds.values()].some((each) => each.kind === 'pty' && each.name === path);
+  }
+
   private socket(fd: number): FakeSocket {
     const description = this.description(fd);
     if (!(description instanceof FakeSocket)) throw sysError(ERRNO.ENOTSOCK, `fd ${fd}`);
@@ -309,4 +368,9 @@ export class FakeSys implements SysLayer {
     }
     return false;
   }
+}
+
+function part(bytes: Uint8Array, at: number, length: number): Uint8Array {
+  if (at < 0 || length < 0 || at + length > bytes.length) throw sysError(ERRNO.EINVAL, 'a buffer too small');
+  return bytes.subarray(at, at + length);
 }

@@ -15,6 +15,8 @@ export type {
   MapAccess,
   Mapping,
   PeerCredentials,
+  Pty,
+  Readiness,
   SysCounts,
   SysLayer,
   Watcher,

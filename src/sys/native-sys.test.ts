@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import { sysContract } from '../../test/support/sys-contract.ts';
+import { ptyContract } from '../../test/support/sys-pty-contract.ts';
 import { streamContract } from '../../test/support/sys-stream-contract.ts';
 import { openSys } from './index.ts';
 
@@ -20,3 +21,4 @@ function makeWorld() {
 
 sysContract('live', makeWorld);
 streamContract('live', makeWorld);
+ptyContract('live', makeWorld);

@@ -1,7 +1,8 @@
 /*
  * The live SysLayer: each method is one call of the addon and a check of its result.
  */
-import { lstatSync, readFileSync, readlinkSync, unlinkSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, readlinkSync, symlinkSync, unlinkSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { ERRNO } from '../abi/errno.ts';
 import { VfioError } from '../core/error.ts';
 import { fileSystemIn, isLocal } from './file-system.ts';
@@ -17,6 +18,8 @@ import type {
   MapAccess,
   Mapping,
   PeerCredentials,
+  Pty,
+  Readiness,
   SysCounts,
   SysLayer,
   Watcher,
@@ -131,6 +134,35 @@ export class NativeSys implements SysLayer {
     );
   }
 
+  read(fd: number, target: Uint8Array, at: number, length: number): number {
+    const result = this.native.read(fd, target, at, length);
+    return result === -ERRNO.EAGAIN ? -1 : checked(result, `reading fd ${fd}`);
+  }
+
+  write(fd: number, source: Uint8Array, at: number, length: number): number {
+    const result = this.native.write(fd, source, at, length);
+    return result === -ERRNO.EAGAIN ? -1 : checked(result, `writing to fd ${fd}`);
+  }
+
+  openPty(): Pty {
+    checked(this.native.openPty(), 'making a pseudo terminal');
+    const [master, slave] = [this.native.results[0]!, this.native.results[1]!];
+    return { master, slave, path: this.fdName(slave) };
+  }
+
+  symlink(target: string, path: string): void {
+    try {
+      if (pointsNowhere(path)) unlinkSync(path);
+      symlinkSync(target, path);
+    } catch (error) {
+      throw sysError(-((error as NodeJS.ErrnoException).errno ?? 0), `linking '${path}' to '${target}'`);
+    }
+  }
+
+  unlinkSymlink(target: string, path: string): void {
+    if (linkTarget(path) === target) this.unlink(path);
+  }
+
   eventfd(initial = 0): number {
     return checked(this.native.eventfd(initial), 'creating an eventfd');
   }
@@ -193,9 +225,10 @@ export class NativeSys implements SysLayer {
     checked(this.native.shutdown(fd), `shutting fd ${fd} down`);
   }
 
-  watch(fd: number, onReadable: () => void): Watcher {
+  watch(fd: number, onReady: () => void, readiness: Readiness = 'readable'): Watcher {
     const { native } = this;
-    const id = checked(native.watchOpen(fd, onReadable), `watching fd ${fd}`);
+    const writable = readiness === 'writable' ? 1 : 0;
+    const id = checked(native.watchOpen(fd, onReady, writable), `watching fd ${fd}`);
     let open = true;
     this.watchers++;
     return {
@@ -237,4 +270,14 @@ export class NativeSys implements SysLayer {
     if (probe >= 0) this.native.close(probe);
     return probe === -ERRNO.ECONNREFUSED;
   }
+}
+
+/** What a symbolic link says, or null if the path is none. */
+function linkTarget(path: string): string | null {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true ? readlinkSync(path) : null;
+}
+
+function pointsNowhere(path: string): boolean {
+  const target = linkTarget(path);
+  return target !== null && !existsSync(resolve(dirname(path), target));
 }

@@ -39,6 +39,10 @@ export interface NativeBinding {
   pread(fd: number, target: Uint8Array, at: number, length: number, position: number): number;
   pwrite(fd: number, source: Uint8Array, at: number, length: number, position: number): number;
   copyPopulated(fromFd: number, toFd: number, offset: number, length: number): number;
+  read(fd: number, target: Uint8Array, at: number, length: number): number;
+  write(fd: number, source: Uint8Array, at: number, length: number): number;
+  /** results: master, slave. */
+  openPty(): number;
   eventfd(initial: number): number;
   setNonblocking(fd: number): number;
   eventfdSignal(fd: number): number;
@@ -62,7 +66,7 @@ export interface NativeBinding {
   /** Unmaps what has been in quarantine long enough; returns how many are still in it. results: windows in use. */
   sweep(): number;
 
-  watchOpen(fd: number, onReadable: () => void): number;
+  watchOpen(fd: number, onReady: () => void, writable: number): number;
   watchClose(id: number): number;
   watchHold(id: number, hold: number): number;
 

@@ -15,6 +15,7 @@ const HELP: Partial<Record<ErrnoName, string>> = {
   ENODEV: 'this kind of file cannot be mapped',
   EFAULT: 'the memory behind the buffer is gone',
   ECONNREFUSED: 'nobody listens there',
+  EEXIST: 'there is such a file already: remove it, or take another name',
   ENOENT: 'there is no such file',
   EAGAIN: 'the other side is busy: try again',
 };

@@ -50,7 +50,7 @@ export interface Mapping {
   unmap(): void;
 }
 
-/** Tells when an fd is readable (level triggered: read it, or it tells again). */
+/** Tells when an fd is ready (level triggered: use it or close the watcher, or it tells again). */
 export interface Watcher {
   /** Stops watching. The fd stays open and may be closed at once. */
   close(): void;
@@ -135,6 +135,19 @@ export interface Connection {
   unref(): void;
 }
 
+/** A pseudo terminal: two fds that are each other's other end. Both are non-blocking and belong to the caller. */
+export interface Pty {
+  /** Our end. */
+  readonly master: number;
+  /** The terminal's end. While it is open, `master` does not fail because nobody else has the terminal open. */
+  readonly slave: number;
+  /** What others open, '/dev/pts/3' for example. */
+  readonly path: string;
+}
+
+/** What a watcher waits for. */
+export type Readiness = 'readable' | 'writable';
+
 /** What is held, for leak tests and metrics. */
 export interface SysCounts {
   /** Windows in use. */
@@ -180,6 +193,16 @@ export interface SysLayer {
   pread(fd: number, target: Uint8Array, at: number, length: number, position: number): number;
   /** Returns the bytes written. A write past the end of an unsealed file grows it. */
   pwrite(fd: number, source: Uint8Array, at: number, length: number, position: number): number;
+  /** Reads what a non-blocking fd has, up to `length` bytes. Returns 0 at the end, -1 if there is nothing now. */
+  read(fd: number, target: Uint8Array, at: number, length: number): number;
+  /** Writes to a non-blocking fd. Returns how many bytes it took, -1 if none now. */
+  write(fd: number, source: Uint8Array, at: number, length: number): number;
+  /** A new pseudo terminal in raw mode: bytes pass as they are, nothing is echoed. */
+  openPty(): Pty;
+  /** A symbolic link. One whose target is gone is replaced, any other file in its place is EEXIST. */
+  symlink(target: string, path: string): void;
+  /** Removes a symbolic link if it still points to `target`. */
+  unlinkSymlink(target: string, path: string): void;
   /** A counter to signal with (CLOEXEC, non-blocking). */
   eventfd(initial?: number): number;
   /** Readies an fd that a peer sent for `eventfdSignal`: EINVAL if it is no eventfd; made non-blocking, so that no peer can stop us. */
@@ -200,7 +223,8 @@ export interface SysLayer {
   peerCredentials(fd: number): PeerCredentials;
   /** Ends both directions; the fd stays open. */
   shutdown(fd: number): void;
-  watch(fd: number, onReadable: () => void): Watcher;
+  /** Calls when `fd` is ready. One watcher an fd: who waits for both has a `dup` for the second. */
+  watch(fd: number, onReady: () => void, readiness?: Readiness): Watcher;
   /** Serves a connected socket. Owns `fd` from now on. */
   connection(fd: number, options: ConnectionOptions, handler: ConnectionHandler): Connection;
   counts(): SysCounts;
