@@ -5,3 +5,7 @@ export * from './edu/spec.ts';
 export { Ram, type RamOptions } from './ram/device.ts';
 export { RAM_REGISTERS } from './ram/registers.ts';
 export * from './ram/spec.ts';
+export { Serial, type SerialOptions } from './serial/device.ts';
+export type { SerialEnd, SerialLine } from './serial/line.ts';
+export { SERIAL_REGISTERS } from './serial/registers.ts';
+export * from './serial/spec.ts';
