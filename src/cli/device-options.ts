@@ -10,6 +10,7 @@ export interface DeviceFlags {
   readonly size?: number;
   readonly dma?: Consent;
   readonly dmaMaskBits?: number;
+  readonly ignoreRts?: boolean;
   readonly option?: Readonly<Record<string, string>>;
   readonly busyPollUs?: number;
 }
@@ -20,6 +21,7 @@ export function addDeviceOptions(command: Command): Command {
     .option('--size <size>', "ram: size of BAR2, '64G' for example", size)
     .option('--dma <consent>', 'ram: whether BAR2 is a DMA target, allow or deny', consent)
     .option('--dma-mask-bits <bits>', 'edu: address bits of the DMA engine', wholeNumber)
+    .option('--ignore-rts', 'serial: give the guest bytes while it has RTS down, too')
     .option('--option <key=value>', 'for the class or factory of a module; repeatable', keyValue)
     .option('--busy-poll-us <us>', 'after activity, look again for this long before sleeping', wholeNumber);
 }
@@ -29,6 +31,7 @@ export function deviceOptions(flags: DeviceFlags): DeviceOptions {
     ...(flags.size === undefined ? {} : { sizeBytes: flags.size }),
     ...(flags.dma === undefined ? {} : { dma: flags.dma }),
     ...(flags.dmaMaskBits === undefined ? {} : { dmaMaskBits: flags.dmaMaskBits }),
+    ...(flags.ignoreRts === undefined ? {} : { ignoreRts: flags.ignoreRts }),
     ...(flags.option === undefined ? {} : { custom: flags.option }),
   };
 }
@@ -39,6 +42,7 @@ export function deviceWords(flags: DeviceFlags): readonly string[] {
   if (flags.size !== undefined) words.push(`--size=${flags.size}`);
   if (flags.dma !== undefined) words.push(`--dma=${flags.dma}`);
   if (flags.dmaMaskBits !== undefined) words.push(`--dma-mask-bits=${flags.dmaMaskBits}`);
+  if (flags.ignoreRts === true) words.push('--ignore-rts');
   for (const [key, value] of Object.entries(flags.option ?? {})) words.push('--option', `${key}=${value}`);
   if (flags.busyPollUs !== undefined) words.push(`--busy-poll-us=${flags.busyPollUs}`);
   return words;

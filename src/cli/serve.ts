@@ -6,9 +6,9 @@
 import { Command } from 'commander';
 import { addDeviceOptions, type DeviceFlags, deviceOptions, wholeNumber } from './device-options.ts';
 import { EXIT_OK } from './exit-codes.ts';
-import { resolveDevices } from './serve/device-argument.ts';
+import { type DeviceArgument, resolveDevices } from './serve/device-argument.ts';
 import { jsonTeller, textTeller } from './serve/events.ts';
-import { serve } from './serve/run.ts';
+import { type ServeOptions, serve } from './serve/run.ts';
 import { TraceFile } from './serve/trace-file.ts';
 import { styleFor } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
@@ -20,12 +20,15 @@ interface ServeFlags extends DeviceFlags {
   readonly control?: boolean;
   readonly worker?: boolean;
   readonly trace?: string;
+  /** True, or the path of the link. */
+  readonly pty?: string | true;
 }
 
 const EXAMPLES = `
 Examples:
   vfio serve edu --socket-path=/tmp/edu.sock
   vfio serve edu:/tmp/edu.sock ram:/tmp/ram.sock --size=64G
+  vfio serve serial --socket-path=/tmp/serial.sock --pty=/tmp/tty-guest
   vfio serve ./my-device.ts --socket-path=/tmp/my.sock --option serial=42
   vfio serve ./my-device.ts --socket-path=/tmp/my.sock --trace talk.txt
 
@@ -45,11 +48,15 @@ export function serveCommand(): Command {
     .description('serve devices on vfio-user sockets until SIGTERM')
     .argument(
       '<device...>',
-      'edu, ram or the path of a module, each with :SOCKET behind it if it has its own',
+      'edu, ram, serial or the path of a module, each with :SOCKET behind it if it has its own',
     )
     .option('--socket-path <path>', 'socket of the one device')
     .option('--fd <number>', 'inherited UNIX socket of the one device, listening or connected', wholeNumber);
   return addDeviceOptions(command)
+    .option(
+      '--pty [link]',
+      'serial: connect a pseudo terminal, with a symbolic link to it if you write --pty=PATH',
+    )
     .option('--worker', 'run each device in a thread of its own')
     .option('--trace <file>', 'write down what clients and devices say to each other; - is stderr')
     .option('--control', 'read commands from stdin')
@@ -69,6 +76,7 @@ async function run(texts: readonly string[], flags: ServeFlags): Promise<number>
       'Leave --worker or --control out.',
     );
   }
+  const pty = terminalOf(flags, devices);
   const trace = flags.trace === undefined ? null : TraceFile.open(flags.trace, { onEnd: tellTraceEnd });
   const output = process.stdout;
   const json = flags.json ?? false;
@@ -80,6 +88,7 @@ async function run(texts: readonly string[], flags: ServeFlags): Promise<number>
     worker: flags.worker ?? false,
     trace: trace?.add ?? null,
     json,
+    pty,
     controlInput: flags.control === true ? process.stdin : null,
     tell: json ? jsonTeller(output) : textTeller(output, styleFor(output)),
   }).finally(() => trace?.close());
@@ -88,4 +97,27 @@ async function run(texts: readonly string[], flags: ServeFlags): Promise<number>
 
 function tellTraceEnd(reason: string): void {
   process.stderr.write(`vfio serve: the trace has ended: ${reason}\n`);
+}
+
+/** What --pty asks for, or null without it. */
+function terminalOf({ pty, worker }: ServeFlags, devices: readonly DeviceArgument[]): ServeOptions['pty'] {
+  if (pty === undefined) return null;
+  const ports = devices.filter(({ device }) => device === 'serial').length;
+  if (ports === 0) {
+    throw new UsageError(
+      `--pty is the other end of a serial port, and ${devices[0]!.name} is none`,
+      'Serve serial, or leave --pty out.',
+    );
+  }
+  if (worker === true) {
+    throw new UsageError('--pty does not reach devices in other threads', 'Leave --worker or --pty out.');
+  }
+  if (pty === '') throw new UsageError('the link of --pty is empty', 'Write --pty, or --pty=PATH.');
+  if (pty !== true && ports > 1) {
+    throw new UsageError(
+      `${ports} serial ports cannot have the one link ${pty}`,
+      'Write --pty without a path; each port tells the path of its terminal.',
+    );
+  }
+  return { link: pty === true ? null : pty };
 }

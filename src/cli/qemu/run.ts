@@ -53,6 +53,7 @@ export async function runGuest(options: GuestOptions): Promise<boolean> {
       fd: null,
       worker: false,
       controlInput: null,
+      pty: null,
       work: async () => {
         if (asked) return;
         machine = start(options);

@@ -1,5 +1,5 @@
 /**
- * What `vfio serve` is asked to serve: `edu`, `ram`, `./my-device.ts`, each optionally followed by
+ * What `vfio serve` is asked to serve: `edu`, `ram`, `serial`, `./my-device.ts`, each optionally followed by
  * `:SOCKET-PATH`.
  */
 import { UsageError } from '../usage-error.ts';
@@ -26,7 +26,7 @@ export function parseDeviceArgument(text: string): DeviceArgument {
   const device = colon < 0 ? text : text.slice(0, colon);
   const socketPath = colon < 0 ? null : text.slice(colon + 1);
   if (device === '')
-    throw new UsageError(`'${text}' names no device`, 'Write edu, ram or the path of a module.');
+    throw new UsageError(`'${text}' names no device`, 'Write edu, ram, serial or the path of a module.');
   if (socketPath !== null) checkSocketPath(socketPath);
   return { device, name: nameOf(device), socketPath };
 }

@@ -7,6 +7,8 @@ const READY: ServeEvent = {
   device: 'edu',
   socket: '/run/edu.sock',
   qemu: qemuOption('/run/edu.sock'),
+  pty: null,
+  ptyLink: null,
   pid: 1,
 };
 

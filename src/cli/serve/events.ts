@@ -14,6 +14,10 @@ export type ServeEvent =
       readonly socket: string | null;
       /** QEMU's option that attaches the device; null without a path. */
       readonly qemu: string | null;
+      /** Path of the terminal that is the port's other end; null without one. */
+      readonly pty: string | null;
+      /** Symbolic link to the terminal; null without one. */
+      readonly ptyLink: string | null;
       readonly pid: number;
     }
   | { readonly event: 'session'; readonly device: string; readonly state: 'attached' | 'detached' }
@@ -67,9 +71,14 @@ function text(event: ServeEvent, style: Style): string {
 }
 
 function readyText(event: Extract<ServeEvent, { event: 'ready' }>, style: Style): string {
-  if (event.socket === null) return `${event.device}: ready on the inherited descriptor`;
+  const terminal = event.pty === null ? '' : `\n  terminal: ${terminalText(event.pty, event.ptyLink)}`;
+  if (event.socket === null) return `${event.device}: ready on the inherited descriptor${terminal}`;
   const ready = `${style.strong(event.device)}: ready on ${event.socket}`;
-  return `${ready}\n  QEMU (10.1 or newer): ${event.qemu}`;
+  return `${ready}\n  QEMU (10.1 or newer): ${event.qemu}${terminal}`;
+}
+
+function terminalText(pty: string, link: string | null): string {
+  return link === null ? pty : `${link} (${pty})`;
 }
 
 /** QEMU's option for a socket, as its own documentation writes it. */

@@ -5,6 +5,7 @@
 import type { Consent, VfioDevice } from '../../core/index.ts';
 import { Edu } from '../../devices/edu/device.ts';
 import { Ram } from '../../devices/ram/device.ts';
+import { Serial } from '../../devices/serial/device.ts';
 import { DeviceSetupError, loadDevice } from '../../server/index.ts';
 import { isModulePath } from './device-argument.ts';
 
@@ -16,6 +17,8 @@ export interface DeviceOptions {
   readonly dma?: Consent;
   /** edu: address bits of its DMA engine. */
   readonly dmaMaskBits?: number;
+  /** serial: bytes reach the guest while it has RTS down, too. */
+  readonly ignoreRts?: boolean;
   /** Modules: `--option key=value`, handed to the class or factory as they are. */
   readonly custom?: Readonly<Record<string, string>>;
 }
@@ -28,6 +31,7 @@ const BUILT_IN: Readonly<Record<string, (name: string, options: DeviceOptions) =
       ...(sizeBytes === undefined ? {} : { sizeBytes }),
       ...(dma === undefined ? {} : { dma }),
     }),
+  serial: (name, { ignoreRts }) => new Serial({ name, hardwareFlowControl: ignoreRts !== true }),
 };
 
 /** Makes `device` under `name`. DeviceSetupError when nothing can be made of it. */
@@ -37,7 +41,7 @@ export async function makeDevice(device: string, name: string, options: DeviceOp
   if (make === undefined) {
     throw new DeviceSetupError(
       `there is no device '${device}'. ` +
-        `There are ${Object.keys(BUILT_IN).join(' and ')}; a module is a path, ./${device}.ts for example.`,
+        `There are ${Object.keys(BUILT_IN).join(', ')}; a module is a path, ./${device}.ts for example.`,
     );
   }
   try {

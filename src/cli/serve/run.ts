@@ -6,6 +6,7 @@ import type { EventEmitter } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { VfioDevice } from '../../core/index.ts';
+import { Serial } from '../../devices/serial/device.ts';
 import {
   type Logger,
   type ServerOptions,
@@ -14,12 +15,14 @@ import {
   VfioUserServer,
   type WorkerServer,
 } from '../../server/index.ts';
+import { openSys } from '../../sys/index.ts';
 import { control, type Devices } from './control.ts';
 import type { DeviceArgument } from './device-argument.ts';
 import { qemuOption, type Teller } from './events.ts';
 import { limitEvents } from './limit-events.ts';
 import { type DeviceOptions, makeDevice } from './make-device.ts';
 import { observeDevice } from './observe.ts';
+import { PtyEnd } from './pty-end.ts';
 import type { WorkerDeviceOptions } from './worker-device.ts';
 
 export interface ServeOptions {
@@ -32,6 +35,8 @@ export interface ServeOptions {
   /** Told of every message; null: nobody is. */
   readonly trace: Trace | null;
   readonly json: boolean;
+  /** Give each serial port a pseudo terminal, and the only one a symbolic link to it; null: none. */
+  readonly pty: { readonly link: string | null } | null;
   /** Control lines are read from here; null: none. */
   readonly controlInput: Readable | null;
   readonly tell: Teller;
@@ -42,6 +47,7 @@ export interface ServeOptions {
 /** One device being served, wherever it runs. */
 interface Served {
   readonly name: string;
+  readonly terminal: PtyEnd | null;
   close(): Promise<void>;
 }
 
@@ -59,7 +65,7 @@ export async function serve(options: ServeOptions): Promise<void> {
         ? await serveInThread(argument, options)
         : await serveHere(argument, options, devices);
       served.push(one);
-      tellReady(argument, options.tell);
+      tellReady(argument, one.terminal, options.tell);
     }
     if (options.controlInput !== null) {
       closeControl = readControl(options.controlInput, devices, options.tell);
@@ -84,14 +90,25 @@ async function serveHere(
   const device = await makeDevice(argument.device, name, options.deviceOptions);
   const server = new VfioUserServer(device, { ...serverOptions(argument, options), log: logger(name, tell) });
   tellSessions(server, name, tell);
-  await server.listen();
-  observeDevice(name, device, tell);
-  devices.set(name, device);
+  const terminal = plugTerminal(device, options);
   const close = async (): Promise<void> => {
     await server.close();
+    terminal?.close();
     device.release();
   };
-  return { name, close };
+  try {
+    await server.listen();
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  observeDevice(name, device, tell);
+  devices.set(name, device);
+  return { name, terminal, close };
+}
+
+function plugTerminal(device: VfioDevice, { pty }: ServeOptions): PtyEnd | null {
+  return pty !== null && device instanceof Serial ? new PtyEnd(openSys(), device.line, pty.link) : null;
 }
 
 async function serveInThread(argument: DeviceArgument, options: ServeOptions): Promise<Served> {
@@ -105,7 +122,7 @@ async function serveInThread(argument: DeviceArgument, options: ServeOptions): P
     log: logger(name, tell),
   });
   tellSessions(server, name, tell);
-  return { name, close: () => server.close() };
+  return { name, terminal: null, close: () => server.close() };
 }
 
 /** Who only connected, to see whether somebody listens for example, was never attached and does not detach. */
@@ -137,9 +154,11 @@ function logger(name: string, tell: Teller): Logger {
   };
 }
 
-function tellReady({ name, socketPath }: DeviceArgument, tell: Teller): void {
+function tellReady({ name, socketPath }: DeviceArgument, terminal: PtyEnd | null, tell: Teller): void {
   const qemu = socketPath === null ? null : qemuOption(socketPath);
-  tell({ event: 'ready', device: name, socket: socketPath, qemu, pid: process.pid });
+  const pty = terminal?.path ?? null;
+  const ptyLink = terminal?.link ?? null;
+  tell({ event: 'ready', device: name, socket: socketPath, qemu, pty, ptyLink, pid: process.pid });
 }
 
 /**
