@@ -162,6 +162,24 @@ describe('vfio serve', () => {
     });
   });
 
+  test('a trace names devices as all other events do', async () => {
+    await inFolder(async (folder) => {
+      const module = join(folder, 'outer.mjs');
+      const spec = `{ name: 'inner', vendorId: 1, deviceId: 2, classCode: 0xff0000 }`;
+      writeFileSync(
+        module,
+        `import { PciDevice } from '${join(root, 'dist/index.js')}'; export default new PciDevice(${spec});`,
+      );
+      const socket = join(folder, 's');
+      const file = join(folder, 'talk.txt');
+      const serving = new Serving([module, `--socket-path=${socket}`, '--json', '--trace', file]);
+      expect(await serving.event('ready')).toMatchObject({ device: 'outer' });
+      await (await openDevice(socket)).close();
+      await serving.child.stop();
+      expect(readFileSync(file, 'utf8')).toMatch(/^ *\d+\.\d{3} outer > 0000 VERSION /);
+    });
+  });
+
   test('refuses a trace file that cannot be made', async () => {
     await inFolder(async (folder) => {
       const result = vfio(['serve', `edu:${join(folder, 's')}`, '--trace', join(folder, 'none', 'talk.txt')]);

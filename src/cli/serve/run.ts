@@ -143,7 +143,8 @@ function serverOptions(argument: DeviceArgument, { fd, busyPollUs, trace }: Serv
   return {
     ...(argument.socketPath === null ? { fd: fd! } : { socketPath: argument.socketPath }),
     busyPollUs,
-    ...(trace === null ? {} : { trace }),
+    // Under the name that all other events have.
+    ...(trace === null ? {} : { trace: (message) => trace({ ...message, device: argument.name }) }),
   };
 }
 
