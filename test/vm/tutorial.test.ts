@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { Terminal } from './support/terminal.ts';
+import { Conversation } from './support/conversation.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const BLOCK = /<!-- (\w+)(?:: (\S+))? -->\n```\w+\n([\s\S]*?)```/g;
@@ -34,7 +34,7 @@ function session(text: string): { readonly command: string; readonly output: str
 }
 
 let folder = '';
-let terminal: Terminal | null = null;
+let conversation: Conversation | null = null;
 
 /** A project that has installed this package, as a reader's would. */
 beforeEach(() => {
@@ -47,7 +47,7 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  await terminal?.kill();
+  await conversation?.kill();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -65,19 +65,19 @@ async function onHost(text: string): Promise<void> {
     execFileSync(program, args, { cwd: folder, encoding: 'utf8' });
     return;
   }
-  terminal = new Terminal(spawn(program, args, { cwd: folder }) as ChildProcess);
-  await terminal.until(PROMPT);
+  conversation = new Conversation(spawn(program, args, { cwd: folder }) as ChildProcess);
+  await conversation.until(PROMPT);
 }
 
 async function inGuest(text: string): Promise<void> {
   for (const { command, output } of session(text)) {
     if (command === 'exit') {
-      terminal!.type('exit');
-      expect(await terminal!.ended).toBe(0);
-      terminal = null;
+      conversation!.type('exit');
+      expect(await conversation!.ended).toBe(0);
+      conversation = null;
       return;
     }
-    expect([command, ...(await terminal!.answer(command, PROMPT))]).toEqual([command, ...output]);
+    expect([command, ...(await conversation!.answer(command, PROMPT))]).toEqual([command, ...output]);
   }
 }
 
@@ -88,7 +88,7 @@ test('the tutorial does what it says', async () => {
     if (kind === 'file') writeFileSync(join(folder, name!), text);
     else if (kind === 'host') await onHost(text);
     else if (kind === 'guest') await inGuest(text);
-    else await terminal!.hears(text.trim());
+    else await conversation!.hears(text.trim());
   }
 });
 

@@ -4,18 +4,10 @@
  * It works on vfio-pci with an IOMMU, so it says itself where the device sees its memory. Nothing that it prints depends
  * on time, so two devices that behave alike give the same output.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/vfio.h>
+#include "vfio.h"
+
 #include <poll.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 enum {
   ID = 0x00, LIVENESS = 0x04, FACTORIAL = 0x08, STATUS = 0x20, IRQ_STATUS = 0x24, IRQ_RAISE = 0x60, IRQ_ACK = 0x64,
@@ -26,34 +18,12 @@ enum { RUN = 1, TO_MEMORY = 2, IRQ = 4 };
 enum { BUFFER = 0x40000, PAGE = 4096, IOVA = 0x200000, TIMEOUT_MS = 10000 };
 
 static volatile uint8_t *bar;
-static int container, device, irq_fd, irq_index;
+static int irq_fd, irq_index;
 static uint64_t config_offset;
-
-static void fail(const char *what) {
-  printf("%s: %s\n", what, strerror(errno));
-  exit(1);
-}
 
 static uint32_t read32(int offset) { return *(volatile uint32_t *)(bar + offset); }
 static void write32(int offset, uint32_t value) { *(volatile uint32_t *)(bar + offset) = value; }
 static void write64(int offset, uint64_t value) { *(volatile uint64_t *)(bar + offset) = value; }
-
-/** Opens the device through the group that it is in. */
-static void open_device(const char *bdf) {
-  char path[256], link[256];
-  snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/iommu_group", bdf);
-  ssize_t length = readlink(path, link, sizeof link - 1);
-  if (length < 0) fail(path);
-  link[length] = 0;
-  snprintf(path, sizeof path, "/dev/vfio/%s", strrchr(link, '/') + 1);
-  container = open("/dev/vfio/vfio", O_RDWR);
-  int group = open(path, O_RDWR);
-  if (container < 0 || group < 0) fail(path);
-  if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &container)) fail("SET_CONTAINER");
-  if (ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU)) fail("SET_IOMMU");
-  device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdf);
-  if (device < 0) fail("GET_DEVICE_FD");
-}
 
 static void map_registers(void) {
   struct vfio_region_info info = {.argsz = sizeof info, .index = VFIO_PCI_BAR0_REGION_INDEX};
@@ -110,15 +80,6 @@ static void until_clear(int offset, uint32_t bit) {
     }
     usleep(1000);
   }
-}
-
-/** Lets the device reach `memory` at `iova`. */
-static void map_for_dma(void *memory, uint64_t size, uint64_t iova) {
-  struct vfio_iommu_type1_dma_map map = {
-    .argsz = sizeof map, .flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-    .vaddr = (uintptr_t)memory, .iova = iova, .size = size,
-  };
-  if (ioctl(container, VFIO_IOMMU_MAP_DMA, &map)) fail("MAP_DMA");
 }
 
 static void transfer(uint64_t source, uint64_t target, uint32_t count, uint32_t command) {

@@ -49,8 +49,9 @@ const TAIL_LINES = 40;
 const MAX_CONSOLE_CHARS = 4 << 20;
 
 /**
- * Runs as process 1: says that it is there, then takes commands from the second serial port, a line each: a number, and
- * the command in base64, so that it may have any form. Each runs in a shell of its own.
+ * Says that it is there, then takes commands from the second serial port, a line each: a number, and the command in base64,
+ * so that it may have any form. Each runs in a shell of its own. It is not process 1, because that is told of the end of
+ * every orphan, and busybox's `read` loses what it has when a signal comes.
  */
 const COMMAND_LOOP = `
 stty -F /dev/ttyS1 raw -echo
@@ -237,9 +238,13 @@ function commandLine(folder: string, options: GuestOptions): [string, string[]] 
   if (cache === null || kernel === undefined) {
     throw new Error('no QEMU or no such kernel in the cache: run `npm run test:vm` once, it fetches them');
   }
-  const { modules = [], files = {}, memoryMiB = 256, trace = 'vfio_user_*' } = options;
+  const { modules = [], memoryMiB = 256, trace = 'vfio_user_*' } = options;
   const initramfs = join(folder, 'initramfs');
-  writeFileSync(initramfs, buildInitramfs(cache, kernel, { modules, files, script: COMMAND_LOOP }));
+  const files = { ...options.files, 'bin/take-commands': new TextEncoder().encode(COMMAND_LOOP) };
+  writeFileSync(
+    initramfs,
+    buildInitramfs(cache, kernel, { modules, files, script: 'sh /bin/take-commands' }),
+  );
   const commands = `socket,id=commands,path=${join(folder, 'commands.sock')},server=on,wait=off`;
   return [
     cache.qemu,

@@ -8,7 +8,7 @@ const TIMEOUT_MS = 90_000;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what they begin with
 const CONTROL = /\u001b(\[[0-9;?]*[A-Za-z]|c)|\r/g;
 
-export class Terminal {
+export class Conversation {
   /** Exit code, once the command has ended. */
   readonly ended: Promise<number | null>;
   readonly #child: ChildProcess;
