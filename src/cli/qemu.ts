@@ -66,7 +66,7 @@ export function qemuCommand(): Command {
   const command = new Command('qemu')
     .description('serve devices and run QEMU with them in it')
     .usage('<device...> [options] [-- QEMU arguments]')
-    .argument('[device...]', 'edu, ram or the path of a module');
+    .argument('[device...]', 'edu, ram, serial or the path of a module');
   return addDeviceOptions(command)
     .option('--qemu <path>', 'QEMU to run')
     .option('--memory <size>', 'RAM of the guest (default: 1G)', size)

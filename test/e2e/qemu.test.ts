@@ -89,6 +89,22 @@ function heldToContract(qemu: (folder: string) => string): void {
   );
 
   test(
+    'tells where the other end of a serial port is',
+    async () => {
+      await inFolder(async (folder) => {
+        const run = new QemuRun(['serial', '--json', '--qemu', qemu(folder), '--', ...NO_SCREEN]);
+        const { pty } = await run.event({ event: 'ready', device: 'serial' });
+        expect(pty).toMatch(/^\/dev\/pts\/\d+$/);
+        expect(existsSync(pty as string)).toBe(true);
+        run.process.kill('SIGTERM');
+        await run.ended;
+        expect(existsSync(pty as string)).toBe(false);
+      });
+    },
+    LONG,
+  );
+
+  test(
     'ends with exit code 1 and the cause when QEMU refuses its arguments',
     async () => {
       await inFolder(async (folder) => {

@@ -85,7 +85,10 @@ const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 /** The port's counters and the modem lines that are up, as the driver sees them. */
 const status = (port: string): string => `grep '^${port.slice(4)}:' /proc/tty/driver/*`;
 
-/** Somebody at a terminal: a prompt, an answer that is echoed, then everything that is typed comes back. */
+/**
+ * Somebody at a terminal: a prompt, an answer that is echoed, then everything that is typed comes back. By dd, because
+ * busybox's cat uses sendfile, which waits for more than a terminal has.
+ */
 async function login({ machine, terminal, port }: Session): Promise<void> {
   const script = `
     exec 3<>/dev/${port}
@@ -95,7 +98,7 @@ async function login({ machine, terminal, port }: Session): Promise<void> {
     echo "hello $name" >&3
     stty -F /dev/${port} raw -echo
     echo READY >&3
-    exec cat <&3 >&3`;
+    exec dd bs=4096 <&3 >&3`;
   await machine.guest.run(`cat > /tmp/login <<'END'${script}\nEND\nsh /tmp/login > /tmp/log 2>&1 3>&- &`);
   await hears(terminal, 'login: ');
   await terminal.write(new TextEncoder().encode('root\n'));

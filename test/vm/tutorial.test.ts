@@ -3,14 +3,13 @@
  * compares what they answer. A block is told by the comment before it: file NAME, host, guest, events.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { root } from '../e2e/support.ts';
 import { Conversation } from './support/conversation.ts';
+import { Project } from './support/project.ts';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
 const BLOCK = /<!-- (\w+)(?:: (\S+))? -->\n```\w+\n([\s\S]*?)```/g;
 const PROMPT = '~ # ';
 
@@ -33,22 +32,16 @@ function session(text: string): { readonly command: string; readonly output: str
   });
 }
 
-let folder = '';
+let project: Project;
 let conversation: Conversation | null = null;
 
-/** A project that has installed this package, as a reader's would. */
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'vfio-tutorial-'));
-  mkdirSync(join(folder, 'node_modules'));
-  symlinkSync(root, join(folder, 'node_modules/vfio'));
-  for (const name of ['vitest', 'tsx']) {
-    symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
-  }
+  project = new Project();
 });
 
 afterEach(async () => {
   await conversation?.kill();
-  rmSync(folder, { recursive: true, force: true });
+  project.remove();
 });
 
 function npx(words: readonly string[]): [string, string[]] {
@@ -62,10 +55,10 @@ async function onHost(text: string): Promise<void> {
   expect(words.shift()).toBe('npx');
   const [program, args] = npx(words);
   if (words[0] !== 'vfio') {
-    execFileSync(program, args, { cwd: folder, encoding: 'utf8' });
+    execFileSync(program, args, { cwd: project.folder, encoding: 'utf8' });
     return;
   }
-  conversation = new Conversation(spawn(program, args, { cwd: folder }) as ChildProcess);
+  conversation = new Conversation(spawn(program, args, { cwd: project.folder }) as ChildProcess);
   await conversation.until(PROMPT);
 }
 
@@ -85,7 +78,7 @@ test('the tutorial does what it says', async () => {
   const blocks = blocksOf(readFileSync(join(root, 'docs/tutorial.md'), 'utf8'));
   expect(new Set(blocks.map(({ kind }) => kind))).toEqual(new Set(['file', 'host', 'guest', 'events']));
   for (const { kind, name, text } of blocks) {
-    if (kind === 'file') writeFileSync(join(folder, name!), text);
+    if (kind === 'file') project.write(name!, text);
     else if (kind === 'host') await onHost(text);
     else if (kind === 'guest') await inGuest(text);
     else await conversation!.hears(text.trim());
@@ -93,10 +86,7 @@ test('the tutorial does what it says', async () => {
 });
 
 test('canary: a page whose guest answers something else is seen', async () => {
-  writeFileSync(
-    join(folder, 'x.ts'),
-    "import { Edu } from 'vfio/devices';\nexport default () => new Edu();\n",
-  );
+  project.write('x.ts', "import { Edu } from 'vfio/devices';\nexport default () => new Edu();\n");
   await onHost('npx vfio qemu ./x.ts');
   await expect(inGuest('~ # echo yes\nno\n')).rejects.toThrow(/no/);
 });

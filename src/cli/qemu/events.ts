@@ -55,6 +55,11 @@ export function textGuestTeller(output: Output, style: Style, verbose: boolean):
       case 'qemu-output':
         output.write(`${event.line}\n`);
         break;
+      case 'ready':
+        if (event.pty !== null) {
+          output.write(`vfio: ${event.device}: the other end of the port is ${event.pty}\n`);
+        } else if (verbose) tellServed(event);
+        break;
       case 'log':
       case 'dma-fault':
         tellServed(event);

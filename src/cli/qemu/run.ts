@@ -53,7 +53,7 @@ export async function runGuest(options: GuestOptions): Promise<boolean> {
       fd: null,
       worker: false,
       controlInput: null,
-      pty: null,
+      pty: { link: null },
       work: async () => {
         if (asked) return;
         machine = start(options);

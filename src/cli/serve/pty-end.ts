@@ -12,6 +12,12 @@ import type { Pty, SysLayer, Watcher } from '../../sys/index.ts';
 /** Read at once; as much as a terminal's line discipline keeps. */
 const CHUNK_BYTES = 4096;
 /**
+ * A line has a speed, about 128,000 bits a second here. Without one a guest's interrupt handler finds the FIFO full again
+ * whenever it has emptied it, goes on for good, and Linux drops what its starved reader does not fetch; RTS comes too late.
+ */
+const BURST_BYTES = 16;
+const BURST_MS = 1;
+/**
  * Taken from the guest after CTS went down: what it had under way. Linux sends up to two FIFOs until it heeds CTS, and empties
  * the chip's FIFO when the port is closed, so nothing should have to wait there.
  */
@@ -32,6 +38,7 @@ export class PtyEnd implements SerialEnd {
   /** What did not go into the kernel's buffer: bytes [0, reserved). */
   readonly #reserve: Uint8Array = new Uint8Array(RESERVE_BYTES);
   #reserved = 0;
+  #nextBurst: NodeJS.Timeout | null = null;
   #readable: Watcher | null = null;
   #writable: Watcher | null = null;
   #closed = false;
@@ -70,21 +77,10 @@ export class PtyEnd implements SerialEnd {
     return written + kept;
   }
 
-  /** Gives the guest what there is, until it takes no more (then it calls again) or there is nothing (then we look again). */
+  /** There may be something for the guest, and room for it: a burst comes soon, and the next after that. */
   room(): void {
-    for (;;) {
-      this.#start += this.#line.receive(this.#chunk, this.#start, this.#end - this.#start);
-      if (this.#start < this.#end) break;
-      const count = this.#sys.read(this.#pty.master, this.#chunk, 0, CHUNK_BYTES);
-      if (count <= 0) {
-        this.#waitForWriter();
-        return;
-      }
-      this.#start = 0;
-      this.#end = count;
-    }
-    this.#readable?.close();
-    this.#readable = null;
+    if (this.#closed) return;
+    this.#nextBurst ??= setTimeout(() => this.#giveBurst(), BURST_MS).unref();
   }
 
   /** Pulls the plug and removes the terminal and its link. */
@@ -92,10 +88,35 @@ export class PtyEnd implements SerialEnd {
     if (this.#closed) return;
     this.#closed = true;
     this.#line.disconnect();
+    if (this.#nextBurst !== null) clearTimeout(this.#nextBurst);
     this.#readable?.close();
     this.#writable?.close();
     if (this.link !== null) this.#sys.unlinkSymlink(this.path, this.link);
     this.#closeFds();
+  }
+
+  #giveBurst(): void {
+    this.#nextBurst = null;
+    if (this.#start === this.#end && !this.#refill()) return;
+    const count = Math.min(BURST_BYTES, this.#end - this.#start);
+    const taken = this.#line.receive(this.#chunk, this.#start, count);
+    this.#start += taken;
+    // If it took less, the line calls when there is room.
+    if (taken === count) this.room();
+  }
+
+  /** Reads what was written to the terminal; false if that is nothing, and then we look again when there is something. */
+  #refill(): boolean {
+    const count = this.#sys.read(this.#pty.master, this.#chunk, 0, CHUNK_BYTES);
+    if (count <= 0) {
+      this.#waitForWriter();
+      return false;
+    }
+    this.#readable?.close();
+    this.#readable = null;
+    this.#start = 0;
+    this.#end = count;
+    return true;
   }
 
   #waitForWriter(): void {
