@@ -205,6 +205,24 @@ export class RegisterBlock<T extends RegisterTable = RegisterTable> implements R
     });
   }
 
+  /**
+   * Takes the stored values of `other`, an older version of this block perhaps, by the names of the registers; those that
+   * it does not have keep theirs. No handler runs.
+   */
+  copyValues(other: RegisterBlock): void {
+    const { names, definitions } = this.#compiled;
+    for (const [register, name] of names.entries()) {
+      const before = other.#compiled.names.indexOf(name);
+      if (before < 0) continue;
+      const count = definitions[register]!.count ?? 1;
+      const known = Math.min(count, other.#compiled.definitions[before]!.count ?? 1);
+      for (let element = 0; element < known; element++) {
+        const slot = other.#elementSlot(before, element);
+        this.setHalves(name, other.#low[slot]!, other.#high[slot]!, element);
+      }
+    }
+  }
+
   /** The name of a register with a byte in [offset, offset + size), or null. */
   nameIn(offset: number, size: number): string | null {
     const { offset: starts, width, register, names } = this.#compiled;

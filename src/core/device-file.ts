@@ -7,7 +7,8 @@ import type { VfioDevice } from './device.ts';
 
 /** The file of a VFIO device. All opens share it, as they share the inode and so the address space. */
 export class DeviceFile {
-  readonly device: VfioDevice;
+  /** The present instance of the device: see `VfioDevice.takeOver`. */
+  device: VfioDevice;
 
   constructor(device: VfioDevice) {
     this.device = device;

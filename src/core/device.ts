@@ -6,6 +6,8 @@
  *   suspend: state, then listeners (IOMMU mappings drop), then CPU mappings (zap port), then the memory.
  *   resume:  state, then the memory, then listeners. CPU mappings fault in again by themselves.
  *   release: as suspend for all regions at once; final, told once, and no listener is ever called again.
+ *   replace: another instance of the device (its code was loaded anew) takes memory, interrupts and mappings, under
+ *     holders that notice nothing or a reset; listeners move to it, then the old instance is released.
  * A step that throws does not stop the steps after it; what was thrown comes out at the end as one
  * AggregateError. Listeners may call back into the device, even to end what they are being told of. A
  * notification therefore says "look again": on 'suspend' drop what lies in the range, on 'resume' ask
@@ -18,6 +20,7 @@ import { type DmaPort, type MaybePromise, NoClientDma } from './dma.ts';
 import { assert, VfioError } from './error.ts';
 import { attempt, Emitter, rethrow } from './events.ts';
 import { Irq, type IrqSpec } from './irq.ts';
+import { layoutDifferences } from './layout.ts';
 import { REGION_INDEX_LIMIT, REGION_SPAN } from './offset.ts';
 import { type Consent, Region, type RegionSpec } from './region.ts';
 
@@ -50,7 +53,25 @@ export interface DeviceEvents {
   resume: NotifierRange;
   /** The device is gone for good: drop the mapping and the reference. */
   release: NotifierRange;
+  /** Another instance has taken the place: subscribe there. Who stays here is told 'release' next. */
+  replace: Replacement;
 }
+
+/** The instance that has the device's memory and interrupts from now on. */
+export interface Replacement {
+  readonly device: VfioDevice;
+}
+
+/** How one instance of a device takes the place of another. */
+export interface TakeOver {
+  /** It goes on where the other was. Else whoever uses the device sees a reset. */
+  readonly carried: boolean;
+  /** A client is attached, and stays. */
+  readonly attached: boolean;
+}
+
+/** Reasons that nothing in the device's registers gives: whoever gave them takes them back, also after a replacement. */
+const HELD_BY_HOST: readonly Reason[] = ['device is in low power', 'device is stopped'];
 
 /** Regions and irqs per device: QEMU's client refuses devices that have more. */
 export const REGION_LIMIT: number = 100;
@@ -89,9 +110,6 @@ export class VfioDevice {
    * By index without holes; an index that the device does not implement has count 0. At least 5 for 'pci'.
    */
   readonly irqs: readonly Irq[];
-  /** Every mapping of this device by every process; its zap port belongs to the world (live or simulated). */
-  readonly addressSpace: AddressSpace = new AddressSpace();
-  readonly file: DeviceFile;
   readonly memoryRange: { readonly start: number; readonly length: number };
   readonly resettable: boolean;
   /**
@@ -99,6 +117,8 @@ export class VfioDevice {
    */
   dma: DmaPort = new NoClientDma();
 
+  #addressSpace: AddressSpace = new AddressSpace();
+  #file: DeviceFile = new DeviceFile(this);
   readonly #events: Emitter<DeviceEvents> = new Emitter();
   readonly #suspended: Map<Reason, Range[]> = new Map();
   #released = false;
@@ -109,7 +129,6 @@ export class VfioDevice {
     this.name = options.name;
     this.kind = options.kind;
     this.resettable = options.resettable ?? false;
-    this.file = new DeviceFile(this);
     this.regions = this.#makeRegions(options.regions);
     this.regionCount = Math.max(
       pci ? VFIO_PCI_NUM_REGIONS : 0,
@@ -118,6 +137,21 @@ export class VfioDevice {
     this.irqs = makeIrqs(options.irqs, pci ? VFIO_PCI_NUM_IRQS : 0);
     const rangeEnd = pci ? VFIO_PCI_ROM_REGION_INDEX : this.regionCount;
     this.memoryRange = options.memoryRange ?? { start: 0, length: rangeEnd * REGION_SPAN };
+  }
+
+  /** Every mapping of this device by every process; its zap port belongs to the world (live or simulated). */
+  get addressSpace(): AddressSpace {
+    return this.#addressSpace;
+  }
+
+  /** What a process has open, and a VMA maps. */
+  get file(): DeviceFile {
+    return this.#file;
+  }
+
+  /** A reset that takes time, or null. Never rejects. */
+  get resetting(): Promise<void> | null {
+    return this.#resetting?.catch(() => {}) ?? null;
   }
 
   /** True after `release`: nothing of the device can be reached any more. */
@@ -260,6 +294,72 @@ export class VfioDevice {
   /** The client left. Device state is kept; a subclass may stop what the client had started. */
   closed(): void {}
 
+  /**
+   * What a new instance of the class needs to go on where this one is, as plain data; for example when its code was loaded
+   * anew. A class that overrides this declares that its state is carried over; else the client sees a reset.
+   */
+  saveState(): unknown {
+    return undefined;
+  }
+
+  /**
+   * Takes what `saveState` of the instance before returned, perhaps of an older version of the class. The client, its
+   * memory and its interrupts come afterwards, with `opened`. What it throws leaves the instance before in place.
+   */
+  restoreState(_state: unknown): void {}
+
+  /** @internal What a client of this device would see of `next` that cannot change under it, one phrase each. */
+  differences(next: VfioDevice): string[] {
+    return layoutDifferences(this, next);
+  }
+
+  /** @internal Goes on with the state of `old`, if both classes declare that. False: a reset it is. */
+  carryOver(old: VfioDevice): boolean {
+    const { saveState } = VfioDevice.prototype;
+    if (old.saveState === saveState || this.saveState === saveState) return false;
+    this.carryRegisters(old);
+    this.restoreState(old.saveState());
+    return true;
+  }
+
+  /** @internal A bus driver's part of `carryOver`: what it keeps for the class. */
+  protected carryRegisters(_old: VfioDevice): void {}
+
+  /**
+   * @internal Takes the place of `old`, which has the same layout: its memory and who maps it, its interrupts and who
+   * listens to it. `old` is released, and reaches nothing any more; its DMA port is the caller's to take away.
+   */
+  takeOver(old: VfioDevice, how: TakeOver): void {
+    const errors: unknown[] = [];
+    for (const reason of HELD_BY_HOST) {
+      for (const { start, end } of this.#suspended.get(reason) ?? [])
+        attempt(() => old.suspend(reason, start, end - start), errors);
+      for (const { start, end } of old.#suspended.get(reason) ?? []) this.suspend(reason, start, end - start);
+    }
+    if (!how.carried) {
+      attempt(() => old.suspend('device is in reset'), errors);
+      attempt(() => this.suspend('device is in reset'), errors);
+    }
+    const consents = this.#takeRegions(old, errors);
+    attempt(() => this.inherit(old, how), errors);
+    for (const [i, irq] of this.irqs.entries())
+      attempt(() => irq.takeOver(old.irqs[i]!, how.carried), errors);
+    this.#takeFile(old);
+    old.#events.emit('replace', { device: this }, errors);
+    attempt(() => old.release(), errors);
+    for (const [region, areas] of consents) {
+      for (const [area, consent] of areas.entries()) attempt(() => region.setConsent(area, consent), errors);
+    }
+    if (!how.carried) attempt(() => this.resume('device is in reset'), errors);
+    rethrow(errors, `replacement of ${this.name}`);
+  }
+
+  /**
+   * @internal A bus driver's part of `takeOver`: what its registers keep over a reset, and all else if the state is
+   * carried over. The memory of `old` is this device's by now.
+   */
+  protected inherit(_old: VfioDevice, _how: TakeOver): void {}
+
   /** Brings the device to what its specification says a reset leaves; memory is unreachable meanwhile. */
   protected resetState(): MaybePromise<void> {}
 
@@ -288,6 +388,31 @@ export class VfioDevice {
       regions.set(spec.index, new Region(this, spec));
     }
     return regions;
+  }
+
+  /** Takes the memory of all regions. Returns the consents that are still to be announced. */
+  #takeRegions(old: VfioDevice, errors: unknown[]): Map<Region, Consent[]> {
+    const consents = new Map<Region, Consent[]>();
+    for (const region of this.regions.values()) {
+      const before = old.region(region.index);
+      const areas = region.consentsAfter(before);
+      consents.set(region, areas);
+      // Who holds the memory still listens to the old instance.
+      for (const [area, consent] of areas.entries()) {
+        if (consent === 'deny') attempt(() => before.setConsent(area, 'deny'), errors);
+      }
+      region.takeOver(before);
+    }
+    return consents;
+  }
+
+  /** Who maps the device goes on mapping it. */
+  #takeFile(old: VfioDevice): void {
+    this.#file = old.#file;
+    this.#file.device = this;
+    old.#file = new DeviceFile(old);
+    this.#addressSpace = old.#addressSpace;
+    old.#addressSpace = new AddressSpace();
   }
 
   #remember(reason: Reason, range: Range): void {

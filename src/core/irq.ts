@@ -55,6 +55,8 @@ export class Irq {
   #wiredCount = 0;
   #maskSource: IrqTrigger | null = null;
   #unmaskSource: IrqTrigger | null = null;
+  /** Whom the mask sources talk to: they outlast this instance of the interrupt when another takes over. */
+  #listener: { irq: Irq } = { irq: this };
 
   constructor(spec: IrqSpec) {
     const { index, count, flags } = spec;
@@ -123,8 +125,8 @@ export class Irq {
    * to.
    */
   setResample(source: IrqTrigger | null): void {
-    this.#listen(source, () => {
-      if (this.#unmaskSource === source) this.unmask(0, this.count);
+    this.#listen(source, (irq) => {
+      if (irq.#unmaskSource === source) irq.unmask(0, irq.count);
     });
     const replaced = this.#unmaskSource;
     this.#unmaskSource = source;
@@ -133,8 +135,8 @@ export class Irq {
 
   /** Masks whenever `source` fires. EINVAL if it cannot be listened to. */
   setMaskSource(source: IrqTrigger | null): void {
-    this.#listen(source, () => {
-      if (this.#maskSource === source) this.mask(0, this.count);
+    this.#listen(source, (irq) => {
+      if (irq.#maskSource === source) irq.mask(0, irq.count);
     });
     const replaced = this.#maskSource;
     this.#maskSource = source;
@@ -185,6 +187,39 @@ export class Irq {
     this.#pending.fill(0);
   }
 
+  /**
+   * @internal The device's: takes what the client wired and masked of `old`, which has as many vectors; and what waits
+   * there, if `withPending`. `old` interrupts nobody any more.
+   */
+  takeOver(old: Irq, withPending: boolean): void {
+    assert(this.#uses.size === 0, `irq ${this.index}: it is wired already`);
+    for (let vector = 0; vector < this.count; vector++) {
+      this.#triggers[vector] = old.#triggers[vector]!;
+      this.#masked[vector] = old.#masked[vector]!;
+      if (withPending && old.#pending[vector] === 1) this.#pending[vector] = 1;
+    }
+    for (const [trigger, uses] of old.#uses) this.#uses.set(trigger, uses);
+    this.#wiredCount = old.#wiredCount;
+    this.#maskSource = old.#maskSource;
+    this.#unmaskSource = old.#unmaskSource;
+    this.#listener = old.#listener;
+    this.#listener.irq = this;
+    old.#forget();
+    for (let vector = 0; vector < this.count; vector++) this.#deliver(vector);
+  }
+
+  /** Nothing is wired, and nothing was closed. */
+  #forget(): void {
+    this.#triggers.fill(null);
+    this.#masked.fill(0);
+    this.#pending.fill(0);
+    this.#uses.clear();
+    this.#wiredCount = 0;
+    this.#maskSource = null;
+    this.#unmaskSource = null;
+    this.#listener = { irq: this };
+  }
+
   #deliver(vector: number): boolean {
     const trigger = this.#triggers[vector]!;
     if (this.#pending[vector] === 0 || this.#masked[vector] !== 0 || trigger === null) return false;
@@ -194,14 +229,15 @@ export class Irq {
     return true;
   }
 
-  #listen(source: IrqTrigger | null, listener: () => void): void {
+  #listen(source: IrqTrigger | null, heard: (irq: Irq) => void): void {
     if (source === null) return;
     if (source.listen === undefined) {
       throw new VfioError('EINVAL', `irq ${this.index}: this trigger cannot be listened to; pass an eventfd`);
     }
     this.#retain(source);
+    const listener = this.#listener;
     try {
-      source.listen(listener);
+      source.listen(() => heard(listener.irq));
     } catch (error) {
       this.#drop(source);
       throw error;

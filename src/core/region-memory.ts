@@ -27,6 +27,30 @@ export interface RegionMemory {
   clear(offset: number, size: number): void;
 }
 
+/** What is left to a device that gave its memory away to the instance that took its place: nothing, and no error. */
+export class GoneMemory implements RegionMemory {
+  readonly sizeBytes: number;
+  readonly lost: boolean = false;
+  readonly #none: Uint8Array = new Uint8Array(0);
+
+  constructor(sizeBytes: number) {
+    this.sizeBytes = sizeBytes;
+  }
+
+  bytesAt(): Uint8Array {
+    return this.#none;
+  }
+
+  windowStart(): number {
+    return 0;
+  }
+
+  suspend(): void {}
+  resume(): void {}
+  release(): void {}
+  clear(): void {}
+}
+
 /**
  * Up to this many bytes a loop is faster than making two views for a block copy, and it allocates nothing.
  */

@@ -24,7 +24,7 @@ import type { Reason, VfioDevice } from './device.ts';
 import type { DmaFaultReason } from './dma.ts';
 import { assert } from './error.ts';
 import { indexToOffset, PAGE_SIZE, REGION_SPAN } from './offset.ts';
-import { copyFromMemory, copyToMemory, type RegionMemory } from './region-memory.ts';
+import { copyFromMemory, copyToMemory, GoneMemory, type RegionMemory } from './region-memory.ts';
 
 export type { RegionMemory } from './region-memory.ts';
 
@@ -87,6 +87,14 @@ export interface RegionSpec {
  */
 export const AREA_LIMIT: number = 2048;
 
+/**
+ * Where a region has its place, for whoever holds its memory for long: when a new instance of the device takes over, the
+ * new region sits down in the old one's seat.
+ */
+export interface RegionSeat {
+  region: Region;
+}
+
 /** One region of one device. Made by the device's constructor. */
 export class Region {
   readonly device: VfioDevice;
@@ -102,9 +110,12 @@ export class Region {
   handler: RegionHandler | null;
 
   readonly #areas: MappableArea[];
+  /** Consent by area as the device declared it. */
+  readonly #declared: readonly Consent[];
   readonly #blockers: Reason[] = [];
   #memory: RegionMemory | null = null;
   #memorySuspended = false;
+  #seat: RegionSeat = { region: this };
 
   constructor(device: VfioDevice, spec: RegionSpec) {
     const { index, sizeBytes } = spec;
@@ -124,6 +135,7 @@ export class Region {
     this.type = spec.type ?? null;
     this.handler = spec.handler ?? null;
     this.#areas = checkedAreas(spec);
+    this.#declared = this.#areas.map(({ dma }) => dma);
     this.flags =
       ((spec.read ?? true) ? VFIO_REGION_INFO_FLAG_READ : 0) |
       ((spec.write ?? true) ? VFIO_REGION_INFO_FLAG_WRITE : 0) |
@@ -271,6 +283,33 @@ export class Region {
   /** @internal The device's: one reason instead of all others, for good. */
   blockForGood(reason: Reason): void {
     this.#blockers.splice(0, this.#blockers.length, reason);
+  }
+
+  /** @internal What outlasts this instance of the region: see RegionSeat. */
+  get seat(): RegionSeat {
+    return this.#seat;
+  }
+
+  /**
+   * @internal The consent of each area once this region has taken over from `old`: what the new code says, or where it
+   * says what the old code said, what was announced and withdrawn since.
+   */
+  consentsAfter(old: Region): Consent[] {
+    return this.#areas.map(({ dma }, i) => (dma === old.#declared[i] ? old.#areas[i]!.dma : dma));
+  }
+
+  /**
+   * @internal The device's: takes memory, seat and consents of `old`, which has the same layout. Nobody is told: the state
+   * of the memory is the same before and after.
+   */
+  takeOver(old: Region): void {
+    this.#areas.splice(0, this.#areas.length, ...old.#areas);
+    this.#memory = old.#memory;
+    this.#memorySuspended = old.#memorySuspended;
+    if (old.#memory !== null) old.#memory = new GoneMemory(old.#memory.sizeBytes);
+    this.#seat = old.#seat;
+    this.#seat.region = this;
+    old.#seat = { region: old };
   }
 
   #contains(offset: number, count: number): boolean {

@@ -9,7 +9,7 @@ import type { NotifierRange, VfioDevice } from './device.ts';
 import type { DmaFaultReason } from './dma.ts';
 import { VfioError } from './error.ts';
 import { attempt, rethrow } from './events.ts';
-import type { Region } from './region.ts';
+import type { Region, RegionSeat } from './region.ts';
 
 /** The target of a mapping. Offsets count from the source's start, in bytes. */
 export interface DmaSource {
@@ -51,10 +51,10 @@ export interface DeviceMemoryOptions {
  */
 export class DeviceMemory implements DmaSource {
   readonly kind: 'device' = 'device';
-  readonly device: VfioDevice;
-  readonly region: Region;
   readonly offset: number;
   readonly sizeBytes: number;
+  /** Not the region itself: a new instance of the device may take over while the mapping lives. */
+  readonly #seat: RegionSeat;
   readonly #listeners: Set<RevokeListener> = new Set();
 
   /** EINVAL: the range is not inside the region. Consent and reach are judged when it is mapped. */
@@ -67,10 +67,17 @@ export class DeviceMemory implements DmaSource {
         `${range} is not inside ${region.name} of ${region.device.name}: check offset and size`,
       );
     }
-    this.device = region.device;
-    this.region = region;
+    this.#seat = region.seat;
     this.offset = offset;
     this.sizeBytes = sizeBytes;
+  }
+
+  get region(): Region {
+    return this.#seat.region;
+  }
+
+  get device(): VfioDevice {
+    return this.#seat.region.device;
   }
 
   get description(): string {
@@ -79,7 +86,7 @@ export class DeviceMemory implements DmaSource {
 
   unavailable(offset: number, size: number): DmaFaultReason | null {
     if (offset + size > this.sizeBytes) return 'not mapped';
-    return this.region.dmaReason(this.offset + offset, size);
+    return this.#seat.region.dmaReason(this.offset + offset, size);
   }
 
   /** EINVAL without consent (R3); EFAULT beyond the end, against the region's rights, or while it cannot be reached (R4). */
@@ -164,7 +171,18 @@ class DeviceWatch {
       for (const each of [...this.#memories]) each.revoke(range.start, range.start + range.length, errors);
       rethrow(errors, `revocation of memory of ${this.#device.name}`);
     };
-    this.#unsubscribe = [this.#device.on('suspend', tell), this.#device.on('release', tell)];
+    this.#unsubscribe = [
+      this.#device.on('suspend', tell),
+      this.#device.on('release', tell),
+      this.#device.on('replace', ({ device }) => this.#moveTo(DeviceWatch.of(device))),
+    ];
+  }
+
+  #moveTo(next: DeviceWatch): void {
+    for (const memory of [...this.#memories]) {
+      next.add(memory);
+      this.delete(memory);
+    }
   }
 
   delete(memory: DeviceMemory): void {

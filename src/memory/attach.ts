@@ -2,6 +2,9 @@
  * Gives a device live memory: a memfd behind each mappable region, known to the registry, with a VMA in the device's
  * address space that stands for whoever holds the fd. No process tells us when it maps an fd, so there is one VMA for
  * all of them: what `unmapMappingRange` takes away from it, it takes away from every process.
+ *
+ * The memory outlives the instance of the device that it was made for: when another takes over, the files stay, and
+ * whoever maps them notices nothing. So nothing here keeps a device or a region, but asks the attachment for them.
  */
 import {
   assert,
@@ -30,9 +33,16 @@ export interface AttachOptions {
 
 interface Attachment {
   readonly sys: SysLayer;
+  readonly registry: RegionRegistry;
+  /** The instance that has the memory now. */
+  device: VfioDevice;
   users: number;
   readonly lostListeners: Set<(region: Region) => void>;
-  readonly undo: () => void;
+  /** Files by region index, as they are registered. */
+  readonly keys: Map<number, FileKey>;
+  readonly undos: (() => void)[];
+  /** Ends the subscriptions to the device. */
+  forget: () => void;
 }
 
 const attachments = new WeakMap<VfioDevice, Attachment>();
@@ -58,8 +68,8 @@ export function attachMemory(device: VfioDevice, sys: SysLayer, options: AttachO
     if (listener !== null) attachment.lostListeners.delete(listener);
     attachment.users -= 1;
     if (attachment.users > 0) return;
-    attachments.delete(device);
-    attachment.undo();
+    attachments.delete(attachment.device);
+    undo(attachment);
   };
 }
 
@@ -67,70 +77,109 @@ function attach(device: VfioDevice, sys: SysLayer, registry: RegionRegistry): At
   if (device.released) {
     throw new VfioError('ENODEV', `${device.name} was released, which is final; make a new device`);
   }
-  const lostListeners = new Set<(region: Region) => void>();
-  const holders = new Map<Vma, Region>();
-  const undos: (() => void)[] = [zapWith(device, holders)];
-  const undo = (): void => {
-    const errors: unknown[] = [];
-    for (const step of undos.reverse()) attempt(step, errors);
-    rethrow(errors, `detaching the memory of ${device.name}`);
+  const attachment: Attachment = {
+    sys,
+    registry,
+    device,
+    users: 0,
+    lostListeners: new Set(),
+    keys: new Map(),
+    undos: [],
+    forget: () => {},
   };
+  const holders = new Map<Vma, number>();
+  attachment.undos.push(zapWith(attachment, holders));
   try {
     for (const region of device.regions.values()) {
       if (!region.mappable) continue;
-      undos.push(attachRegion(region, sys, registry, lostListeners));
-      undos.push(insertHolders(region, holders));
+      attachRegion(attachment, region);
+      attachment.undos.push(insertHolders(attachment, region, holders));
     }
+    follow(attachment);
   } catch (error) {
-    undo();
+    undo(attachment);
     throw error;
   }
-  return { sys, users: 0, lostListeners, undo };
+  return attachment;
 }
 
-function attachRegion(
-  region: Region,
-  sys: SysLayer,
-  registry: RegionRegistry,
-  lostListeners: ReadonlySet<(region: Region) => void>,
-): () => void {
-  assert(region.memory === null, `${region.name} of ${region.device.name} has other memory already`);
+function undo(attachment: Attachment): void {
+  const errors: unknown[] = [];
+  attachment.forget();
+  for (const step of attachment.undos.reverse()) attempt(step, errors);
+  rethrow(errors, `detaching the memory of ${attachment.device.name}`);
+}
+
+function attachRegion(attachment: Attachment, { index, sizeBytes }: Region): void {
+  const { sys, registry, keys, lostListeners } = attachment;
+  const region = (): Region => attachment.device.region(index);
+  assert(region().memory === null, `${region().name} of ${region().device.name} has other memory already`);
   const memory = new LiveRegionMemory(sys, {
-    index: region.index,
-    sizeBytes: region.sizeBytes,
-    name: () => encodeRegionName(region.device.name, region),
+    index,
+    sizeBytes,
+    name: () => encodeRegionName(attachment.device.name, region()),
     onFile: (now, before) => {
       registry.remove(before);
-      registry.add(now, region);
-      key = now;
+      registry.add(now, region());
+      keys.set(index, now);
     },
     onLost: () => {
-      for (const listener of lostListeners) listener(region);
+      for (const listener of lostListeners) listener(region());
     },
   });
-  let key: FileKey = memory.identity;
-  registry.add(key, region);
-  const forget = region.device.on('release', () => registry.remove(key));
-  region.memory = memory;
-  return () => {
-    forget();
-    registry.remove(key);
+  keys.set(index, memory.identity);
+  registry.add(memory.identity, region());
+  region().memory = memory;
+  attachment.undos.push(() => {
+    registry.remove(keys.get(index)!);
     memory.release();
-    region.memory = null;
+    region().memory = null;
+  });
+}
+
+/** Goes with the device: to the instance that takes over, and out of the registry when it is released. */
+function follow(attachment: Attachment): void {
+  const { device, registry, keys } = attachment;
+  const subscriptions = [
+    device.on('release', () => {
+      for (const key of keys.values()) registry.remove(key);
+    }),
+    device.on('replace', ({ device: next }) => moveTo(attachment, next)),
+  ];
+  attachment.forget = () => {
+    for (const unsubscribe of subscriptions) unsubscribe();
   };
 }
 
+function moveTo(attachment: Attachment, next: VfioDevice): void {
+  attachments.delete(attachment.device);
+  attachments.set(next, attachment);
+  attachment.forget();
+  attachment.device = next;
+  follow(attachment);
+  for (const [index, key] of attachment.keys) {
+    const region = next.region(index);
+    attachment.registry.add(key, region);
+    // Views of the instance before would still show the memory.
+    if (region.memory instanceof LiveRegionMemory) region.memory.forgetViews();
+  }
+}
+
 /** One VMA for every mapping that anybody makes of the region's fd. */
-function insertHolders(region: Region, holders: Map<Vma, Region>): () => void {
-  const { addressSpace, file } = region.device;
+function insertHolders(
+  attachment: Attachment,
+  { index, name, sizeBytes, offset }: Region,
+  holders: Map<Vma, number>,
+): () => void {
+  const { addressSpace, file } = attachment.device;
   const vma = new Vma({
     file,
-    process: `holders of the fd of ${region.name}`,
+    process: `holders of the fd of ${name}`,
     start: 0, // each maps it where it likes
-    sizeBytes: pageCeil(region.sizeBytes),
-    pgoff: offsetToPgoff(region.offset),
+    sizeBytes: pageCeil(sizeBytes),
+    pgoff: offsetToPgoff(offset),
   });
-  holders.set(vma, region);
+  holders.set(vma, index);
   addressSpace.insert(vma);
   return () => {
     addressSpace.remove(vma);
@@ -142,13 +191,15 @@ function insertHolders(region: Region, holders: Map<Vma, Region>): () => void {
  * The zap port: whoever holds the fd loses the region, if it cannot be reached now. A zap of a region that can be
  * reached is nothing: it would fault in again with the next touch.
  */
-function zapWith(device: VfioDevice, holders: ReadonlyMap<Vma, Region>): () => void {
-  const { addressSpace } = device;
+function zapWith(attachment: Attachment, holders: ReadonlyMap<Vma, number>): () => void {
+  const { addressSpace } = attachment.device;
   const before = addressSpace.onZap;
   const port: ZapPort = (vma, start, length) => {
     before?.(vma, start, length);
-    const region = holders.get(vma);
-    if (region !== undefined && !device.released && region.blockers.length > 0) region.memory?.suspend();
+    const index = holders.get(vma);
+    if (index === undefined || attachment.device.released) return;
+    const region = attachment.device.region(index);
+    if (region.blockers.length > 0) region.memory?.suspend();
   };
   addressSpace.onZap = port;
   return () => {

@@ -136,6 +136,12 @@ export class LiveRegionMemory implements RegionMemory {
     return this.#sys.map(this.#home, this.#base + offset, sizeBytes, write ? 'rw' : 'r');
   }
 
+  /** Views that were handed out by `bytesAt` have length 0 from now on; the next ones are good. */
+  forgetViews(): void {
+    for (const mapping of this.#windows) mapping?.unmap();
+    this.#windows.fill(null);
+  }
+
   suspend(): void {
     if (this.#suspended || this.#released) return;
     this.#suspended = true;
@@ -153,8 +159,7 @@ export class LiveRegionMemory implements RegionMemory {
     this.#released = true;
     // The file may live on in other processes; its memory does not.
     this.#sys.ftruncate(this.#file, 0);
-    for (const mapping of this.#windows) mapping?.unmap();
-    this.#windows.fill(null);
+    this.forgetViews();
     this.#sys.close(this.#file);
     if (this.#refuge !== NO_FD) this.#sys.close(this.#refuge);
     this.#file = NO_FD;

@@ -143,6 +143,23 @@ export class ConfigSpace implements RegionHandler {
     }
   }
 
+  /** Takes the values of `other`, which has the same registers. No hook runs: the caller derives the state anew. */
+  takeOver(other: ConfigSpace): void {
+    this.#bytes.set(other.#bytes);
+  }
+
+  /** Where software would see that `other` is another function: what it cannot write, and what it can. By offset. */
+  differences(other: ConfigSpace): number[] {
+    const found: number[] = [];
+    for (let i = 0; i < Math.min(this.sizeBytes, other.sizeBytes); i++) {
+      const writable = this.#writable[i] !== other.#writable[i] || this.#clearable[i] !== other.#clearable[i];
+      const changing = this.#writable[i]! | this.#clearable[i]!;
+      const fixed = ((this.#powerOn[i]! ^ other.#powerOn[i]!) & ~changing) !== 0;
+      if (writable || fixed) found.push(i);
+    }
+    return found;
+  }
+
   read(offset: number, count: number, view: DataView, at: number): number {
     if (count === 4) {
       view.setUint32(at, this.#view.getUint32(offset));

@@ -88,6 +88,13 @@ export class PciInterrupts {
     else if (!this.#intx.pending(0)) this.#intx.raise(0);
   }
 
+  /** Takes what `other` asserted and what waits there. Config space is taken over already. */
+  takeOver(other: PciInterrupts): void {
+    this.#asserted ||= other.#asserted;
+    this.#setStatus();
+    if (this.msix !== null && other.msix !== null) this.msix.takeOver(other.msix);
+  }
+
   /** Nothing asserted, nothing pending. */
   reset(): void {
     this.lower();

@@ -141,6 +141,13 @@ export class Msix {
     this.#pending.fill(0);
   }
 
+  /** Takes table and pending bits of `other`, which has as many vectors. */
+  takeOver(other: Msix): void {
+    this.#table.set(other.#table);
+    this.#written.set(other.#written);
+    for (let i = 0; i < this.#pending.length; i++) this.#pending[i] = this.#pending[i]! | other.#pending[i]!;
+  }
+
   #clearTable(): void {
     this.#table.fill(0);
     this.#written.fill(0);

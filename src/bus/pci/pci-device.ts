@@ -29,6 +29,7 @@ import {
   REGION_SPAN,
   type Reason,
   type RegionHandler,
+  type TakeOver,
   VfioDevice,
 } from '../../core/index.ts';
 import {
@@ -45,6 +46,7 @@ import { ConfigSpace } from './config-space.ts';
 import { watchExpress } from './express.ts';
 import { COMMAND_MASK, decodeBits, headerImage } from './header.ts';
 import { irqSpecsOf, PciInterrupts } from './interrupts.ts';
+import { configDifferences } from './layout.ts';
 import { Msi } from './msi.ts';
 import { Msix } from './msix.ts';
 import { PowerManagement } from './power-management.ts';
@@ -68,6 +70,8 @@ export class PciDevice extends VfioDevice {
   readonly #port: BusMasterPort;
   /** Reasons that config space gives for not reaching the BARs. */
   readonly #held: Set<Reason> = new Set();
+  /** The next `opened` is for a client that was there before this instance: config space is as it wants it. */
+  #clientStays = false;
   #resetKind: PciReset = 'device';
   #inReset = false;
 
@@ -132,6 +136,9 @@ export class PciDevice extends VfioDevice {
 
   /** As after vfio-pci's open: awake, decode on, bus mastering and messages off. */
   override opened(): void {
+    const stays = this.#clientStays;
+    this.#clientStays = false;
+    if (stays) return;
     this.#power?.wake();
     this.#interrupts.disableMessages();
     const kept = this.config.get16(PCI_COMMAND) & ~(PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE);
@@ -143,6 +150,22 @@ export class PciDevice extends VfioDevice {
   override closed(): void {
     this.config.set16(PCI_COMMAND, this.config.get16(PCI_COMMAND) & ~PCI_COMMAND_MASTER);
     this.#applyConfig();
+  }
+
+  /** @internal */
+  override differences(next: VfioDevice): string[] {
+    if (!(next instanceof PciDevice)) return [...super.differences(next), 'it is no PciDevice any more'];
+    return [...super.differences(next), ...configDifferences(this.config, next.config)];
+  }
+
+  /** The registers behind BARs go by their names, before `restoreState` has its say. */
+  protected override carryRegisters(old: VfioDevice): void {
+    if (!(old instanceof PciDevice)) return;
+    for (const bar of this.#bars) {
+      const before = old.#bars.find(({ index }) => index === bar.index);
+      const registers = before === undefined ? null : old.#registersOf(before);
+      if (registers !== null) this.#registersOf(bar)?.copyValues(registers);
+    }
   }
 
   /**
@@ -179,11 +202,8 @@ export class PciDevice extends VfioDevice {
     const kind = this.#resetKind;
     this.#resetKind = 'device';
     this.#resetConfig();
-    for (const bar of this.#bars) {
-      const handler = this.#handlerOf(bar);
-      if (handler instanceof RegisterBlock) handler.reset();
-      if (bar.spec.resetClears) this.region(bar.index).memory?.clear(0, bar.spec.sizeBytes);
-    }
+    for (const bar of this.#bars) this.#registersOf(bar)?.reset();
+    this.#clearMemory();
     this.#inReset = true;
     let result: MaybePromise<void>;
     try {
@@ -200,6 +220,20 @@ export class PciDevice extends VfioDevice {
     this.#inReset = false;
   }
 
+  /** What a reset keeps comes from `old`: the header and the interrupt and link controls. */
+  protected override inherit(old: PciDevice, { carried, attached }: TakeOver): void {
+    this.#clientStays = attached;
+    this.config.takeOver(old.config);
+    this.#interrupts.takeOver(old.#interrupts);
+    if (carried) {
+      this.#power?.follow();
+      this.#applyConfig();
+    } else {
+      this.#resetConfig();
+      this.#clearMemory();
+    }
+  }
+
   /** The write that causes it is answered at once: the specification gives software 100 ms to wait by itself. */
   #functionReset(kind: PciReset): void {
     if (this.#inReset) {
@@ -208,6 +242,12 @@ export class PciDevice extends VfioDevice {
     }
     this.#resetKind = kind;
     void this.reset();
+  }
+
+  #clearMemory(): void {
+    for (const { index, spec } of this.#bars) {
+      if (spec.resetClears) this.region(index).memory?.clear(0, spec.sizeBytes);
+    }
   }
 
   #resetConfig(): void {
@@ -297,6 +337,11 @@ export class PciDevice extends VfioDevice {
 
   #handlerOf(bar: Bar): RegionHandler | null {
     return this.#handlers.get(bar.index) ?? bar.spec.handler ?? null;
+  }
+
+  #registersOf(bar: Bar): RegisterBlock | null {
+    const handler = this.#handlerOf(bar);
+    return handler instanceof RegisterBlock ? handler : null;
   }
 
   #wireBar(bar: Bar): void {

@@ -67,6 +67,11 @@ export class PowerManagement {
     this.#state = D0;
   }
 
+  /** After the register was given the state of another instance of the function: no effects of getting there. */
+  follow(): void {
+    this.#state = this.#config.get16(this.#pmcsr) & PCI_PM_CTRL_STATE_MASK;
+  }
+
   #written(): void {
     const asked = this.#config.get16(this.#pmcsr) & PCI_PM_CTRL_STATE_MASK;
     if (asked !== D0 && asked !== D3HOT) {
