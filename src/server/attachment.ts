@@ -16,7 +16,7 @@ import {
   VFIO_USER_REGION_WRITE,
   VFIO_USER_REGION_WRITE_MULTI,
 } from '../abi/index.ts';
-import { attempt, Container, type MaybePromise, NoClientDma } from '../core/index.ts';
+import { attempt, Container, type MaybePromise, NoClientDma, type VfioDevice } from '../core/index.ts';
 import { DmaEngine, type FileShares, type Share } from '../memory/index.ts';
 import { getDeviceInfo } from './device-info.ts';
 import { DmaMaps } from './dma-maps.ts';
@@ -42,9 +42,11 @@ export class Attachment {
   readonly handlers: readonly (Handler | undefined)[];
 
   readonly #context: SessionContext;
-  readonly #engine: DmaEngine;
+  readonly #peerPid: number | null;
+  #engine: DmaEngine;
   readonly #ioEventfds: IoEventfds;
-  readonly #endings: (() => void)[] = [];
+  readonly #letGoOfFiles: () => void;
+  #leavePeers: () => void;
 
   constructor(
     context: SessionContext,
@@ -56,6 +58,7 @@ export class Attachment {
   ) {
     const { device, sys, files, registry, peers, observer } = context;
     this.#context = context;
+    this.#peerPid = peerPid;
     this.remote = remote;
     this.container = new Container({
       ...context.container,
@@ -70,14 +73,38 @@ export class Attachment {
     const maps = new DmaMaps(this.container, { sys, files, shares, registry, ...peerBars }, peerPid);
     access.writeMultiple = negotiated.writeMultiple;
     this.handlers = handlerTable(context, negotiated, access, maps, remote, shares.fds, this.#ioEventfds);
-    this.#endings.push(files.hold());
-    if (peers !== null && peerPid !== null) this.#endings.push(peers.add(peerPid, device));
+    this.#letGoOfFiles = files.hold();
+    this.#leavePeers = this.#joinPeers();
   }
 
   /** Gives the device its client. What the device throws comes out. */
   open(): void {
     this.#context.device.dma = this.#engine;
     this.#context.device.opened();
+  }
+
+  /** Ends the DMA of the device that is about to be replaced: its windows are empty, its transfers fault. */
+  cutOff(errors: unknown[]): void {
+    this.#engine.close();
+    attempt(() => {
+      this.#context.device.dma = new NoClientDma();
+    }, errors);
+  }
+
+  /** Gives the client to the device that has taken the place of `old`. Its IOMMU is the same: nothing is mapped again. */
+  replaceDevice(old: VfioDevice, errors: unknown[]): void {
+    const { device, sys } = this.#context;
+    this.#engine = new DmaEngine(this.container, sys, this.remote);
+    this.#ioEventfds.replaceDevice(device);
+    this.#leavePeers();
+    this.#leavePeers = this.#joinPeers();
+    attempt(() => old.closed(), errors);
+    attempt(() => this.open(), errors);
+  }
+
+  #joinPeers(): () => void {
+    const { peers, device } = this.#context;
+    return peers === null || this.#peerPid === null ? () => {} : peers.add(this.#peerPid, device);
   }
 
   /** Takes the client away: nothing of it is left when this returns. Throws nothing; `errors` gets what the device threw. */
@@ -91,13 +118,14 @@ export class Attachment {
     attempt(() => this.container.close(), errors);
     for (const irq of device.irqs) attempt(() => irq.disable(), errors);
     attempt(() => this.#ioEventfds.close(), errors);
-    for (const end of this.#endings) attempt(end, errors);
+    this.#letGoOfFiles();
+    this.#leavePeers();
     attempt(() => device.closed(), errors);
   }
 }
 
 function handlerTable(
-  { device, sys }: SessionContext,
+  context: SessionContext,
   negotiated: Negotiated,
   access: RegionAccess,
   maps: DmaMaps,
@@ -105,15 +133,17 @@ function handlerTable(
   share: Share,
   ioEventfds: IoEventfds,
 ): (Handler | undefined)[] {
+  const { sys } = context;
   const clientTakesFds = negotiated.clientMessageFds > 0;
   const handlers: (Handler | undefined)[] = [];
   handlers[VFIO_USER_DMA_MAP] = (message) => maps.map(message);
   handlers[VFIO_USER_DMA_UNMAP] = (message) => maps.unmap(message);
-  handlers[VFIO_USER_DEVICE_GET_INFO] = (message) => getDeviceInfo(device, message);
-  handlers[VFIO_USER_DEVICE_GET_REGION_INFO] = (message) => getRegionInfo(device, clientTakesFds, message);
+  handlers[VFIO_USER_DEVICE_GET_INFO] = (message) => getDeviceInfo(context.device, message);
+  handlers[VFIO_USER_DEVICE_GET_REGION_INFO] = (message) =>
+    getRegionInfo(context.device, clientTakesFds, message);
   handlers[VFIO_USER_DEVICE_GET_REGION_IO_FDS] = (message) => ioEventfds.get(message);
-  handlers[VFIO_USER_DEVICE_GET_IRQ_INFO] = (message) => getIrqInfo(device, message);
-  handlers[VFIO_USER_DEVICE_SET_IRQS] = (message) => setDeviceIrqs(sys, device, share, message);
+  handlers[VFIO_USER_DEVICE_GET_IRQ_INFO] = (message) => getIrqInfo(context.device, message);
+  handlers[VFIO_USER_DEVICE_SET_IRQS] = (message) => setDeviceIrqs(sys, context.device, share, message);
   handlers[VFIO_USER_REGION_READ] = ({ view, at, size, noReply }) => access.read(view, at, size, noReply);
   const { background } = access;
   handlers[VFIO_USER_REGION_WRITE] = ({ view, at, size, noReply }) =>
@@ -124,7 +154,8 @@ function handlerTable(
     background.size === 0
       ? access.writeMulti(view, at, size, noReply)
       : access.writeMultiBehind(view, at, size, noReply);
-  handlers[VFIO_USER_DEVICE_RESET] = (message) => resetDevice(device, access.background, remote, message);
+  handlers[VFIO_USER_DEVICE_RESET] = (message) =>
+    resetDevice(context.device, access.background, remote, message);
   handlers[VFIO_USER_DEVICE_FEATURE] = (message) => deviceFeature(message);
   return handlers;
 }

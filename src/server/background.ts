@@ -85,17 +85,28 @@ export class Background {
     return new Promise((resolve) => this.#waiters.push(resolve));
   }
 
+  /** They are of a device that was replaced: nobody waits for them any more. */
+  forget(): void {
+    if (this.size === 0) return;
+    this.#entries.clear();
+    this.#emptied();
+  }
+
   #add(range: WriteRange | null, done: Promise<void>): void {
     const entry: Entry = { range, done };
     this.#entries.add(entry);
     this.size += 1;
     if (this.size === 1) this.#listener.changed();
     void done.then(() => {
-      this.#entries.delete(entry);
+      if (!this.#entries.delete(entry)) return;
       this.size -= 1;
-      if (this.size > 0) return;
-      this.#listener.changed();
-      for (const resolve of this.#waiters.splice(0)) resolve();
+      if (this.size === 0) this.#emptied();
     });
+  }
+
+  #emptied(): void {
+    this.size = 0;
+    this.#listener.changed();
+    for (const resolve of this.#waiters.splice(0)) resolve();
   }
 }

@@ -6,6 +6,7 @@ export { DeviceSetupError } from './device-setup-error.ts';
 export type { IoEventfd, IoEventfdDevice } from './io-fds.ts';
 export { type Logger, type LogLevel, silent } from './logger.ts';
 export { type PeerMemory, PeerRegistry } from './peers.ts';
+export { LayoutError, type ReplacedState } from './replacement.ts';
 export type { SessionReport } from './report.ts';
 export { type ServerEvents, type ServerOptions, VfioUserServer } from './server.ts';
 export type { Session } from './session.ts';

@@ -33,11 +33,35 @@ export interface IoEventfdDevice {
 interface Doorbell {
   readonly fd: number;
   readonly watcher: Watcher;
+  /** Changes when the device is replaced. */
+  onSignal: () => void;
+}
+
+/** What a client of `old` would find different in the doorbells of `next`, one phrase each. */
+export function doorbellDifferences(old: VfioDevice, next: VfioDevice): string[] {
+  const [before, now] = [placesOf(old), placesOf(next)];
+  return before === now ? [] : [`doorbells were ${before || 'none'} and are ${now || 'none'}`];
+}
+
+/** Where the doorbells are and which of them share an eventfd, in their order. */
+function placesOf(device: VfioDevice): string {
+  const bells = bellsOf(device);
+  const targets = [...new Set(bells.map(({ onSignal }) => onSignal))];
+  return bells
+    .map(({ regionIndex, offset, sizeBytes, datamatch, onSignal }) => {
+      const place = `${regionIndex}:0x${offset.toString(16)}+${sizeBytes}`;
+      return `${place}${datamatch === undefined ? '' : `=${datamatch}`}#${targets.indexOf(onSignal)}`;
+    })
+    .join(' ');
+}
+
+function bellsOf(device: VfioDevice & Partial<IoEventfdDevice>): readonly IoEventfd[] {
+  return device.ioEventfds ?? [];
 }
 
 /** Eventfds of one session: made when the client asks for them, closed with it. */
 export class IoEventfds {
-  readonly #device: VfioDevice & Partial<IoEventfdDevice>;
+  #device: VfioDevice & Partial<IoEventfdDevice>;
   readonly #sys: SysLayer;
   /** Fds that the client takes in one message. */
   readonly #clientMessageFds: number;
@@ -76,6 +100,20 @@ export class IoEventfds {
     return 0;
   }
 
+  /** The client's eventfds ring the doorbells of `next`, which are at the same places, from now on. */
+  replaceDevice(next: VfioDevice): void {
+    const now = bellsOf(next);
+    const known = new Map(this.#doorbells);
+    for (const [i, { onSignal }] of bellsOf(this.#device).entries()) {
+      const doorbell = known.get(onSignal);
+      if (doorbell === undefined) continue;
+      this.#doorbells.delete(onSignal);
+      doorbell.onSignal = now[i]!.onSignal;
+      this.#doorbells.set(doorbell.onSignal, doorbell);
+    }
+    this.#device = next;
+  }
+
   /** The client left. */
   close(): void {
     for (const { fd, watcher } of this.#doorbells.values()) {
@@ -87,7 +125,7 @@ export class IoEventfds {
 
   #offered(index: number): IoEventfd[] {
     const targets = new Set<() => void>();
-    return (this.#device.ioEventfds ?? []).filter((bell) => {
+    return bellsOf(this.#device).filter((bell) => {
       if (bell.regionIndex !== index) return false;
       if (!targets.has(bell.onSignal) && targets.size >= this.#clientMessageFds) return false;
       targets.add(bell.onSignal);
@@ -119,15 +157,16 @@ export class IoEventfds {
     const known = this.#doorbells.get(onSignal);
     if (known !== undefined) return known.fd;
     const fd = this.#sys.eventfd();
-    const watcher = this.#sys.watch(fd, () => this.#ring(fd, onSignal));
-    this.#doorbells.set(onSignal, { fd, watcher });
+    const watcher = this.#sys.watch(fd, () => this.#ring(doorbell));
+    const doorbell: Doorbell = { fd, watcher, onSignal };
+    this.#doorbells.set(onSignal, doorbell);
     return fd;
   }
 
-  #ring(fd: number, onSignal: () => void): void {
-    if (this.#sys.eventfdRead(fd) === 0) return;
+  #ring(doorbell: Doorbell): void {
+    if (this.#sys.eventfdRead(doorbell.fd) === 0) return;
     try {
-      onSignal();
+      doorbell.onSignal();
     } catch (error) {
       this.#onError(error);
     }

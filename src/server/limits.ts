@@ -24,6 +24,9 @@ export const NEGOTIATION_TIMEOUT_MS = 10_000;
 /** How long `close` waits for a device that is still at work. */
 export const CLOSE_TIMEOUT_MS = 5_000;
 
+/** How long a device that is to be replaced may finish its command: longer than a person takes for a reload that hangs. */
+export const REPLACE_PATIENCE_MS = 1_000;
+
 /** A DMA_READ or DMA_WRITE without an answer: as long as QEMU waits for ours. */
 export const DEFAULT_REQUEST_TIMEOUT_MS = 5_000;
 /** DMA messages under way at once: enough to keep the socket busy, few enough to find a reply by looking. */

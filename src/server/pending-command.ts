@@ -1,7 +1,13 @@
 /*
  * A command whose handler takes time, and what the server's owner is told when the client cannot wait that long.
  */
-import { ERRNO, errnoName, VFIO_USER_REGION_READ, vfioUserCommandName } from '../abi/index.ts';
+import {
+  ERRNO,
+  errnoName,
+  VFIO_USER_DEVICE_RESET,
+  VFIO_USER_REGION_READ,
+  vfioUserCommandName,
+} from '../abi/index.ts';
 import { READ_STALL_MS, WRITE_STALL_MS } from './limits.ts';
 import type { Message } from './message.ts';
 import type { StallEvent } from './session-context.ts';
@@ -27,6 +33,11 @@ export class PendingCommand {
     this.#command = message.command;
   }
 
+  /** Whether it is the device's code that takes its time. */
+  get isOfDevice(): boolean {
+    return this.slow !== null || this.#command === VFIO_USER_DEVICE_RESET;
+  }
+
   /** Answers with an error. The message is of no use to anybody else afterwards: what its handler answers is dropped. */
   fail(): void {
     this.failed = true;
@@ -48,6 +59,14 @@ export class PendingCommand {
       ? `DMA messages are under way, and the client may answer them only after it: ${ADVICE}`
       : 'answer from a register and work in the background';
     return this.#event('failed', `${waited}: it was answered with ${errnoName(this.#errno)}; ${advice}`);
+  }
+
+  /** The device was replaced before it was done. */
+  abandoned(): StallEvent {
+    const what = `${this.#what} was not done when the device was replaced`;
+    return this.slow?.isWrite
+      ? this.#event('posted', `${what}: it was answered as done`)
+      : this.#event('failed', `${what}: it was answered with ${errnoName(this.#errno)}`);
   }
 
   /** Its handler is done, after `fail`. */

@@ -56,7 +56,7 @@ export class RegionAccess {
 
   /** Handlers that go on without their client. */
   readonly background: Background;
-  readonly #device: VfioDevice;
+  #device: VfioDevice;
   readonly #outbox: Outbox;
   readonly #maxTransferBytes: number;
   readonly #onDropped: OnDropped;
@@ -79,6 +79,13 @@ export class RegionAccess {
     this.#outbox = outbox;
     this.#maxTransferBytes = maxTransferBytes;
     this.#onDropped = onDropped;
+  }
+
+  /** Accesses go to `next` from now on. None of the device before is waited for. */
+  replaceDevice(next: VfioDevice): void {
+    this.#device = next;
+    this.#lastIndex = -1;
+    this.#last = null;
   }
 
   /** REGION_WRITE at `view[at]`. Errors: EINVAL malformed or outside the region; EIO cannot be reached; the handler's. */

@@ -10,7 +10,7 @@ import {
   VFIO_USER_DEFAULT_MAX_DATA_XFER_SIZE,
   VFIO_USER_DEFAULT_MAX_DMA_MAPS,
 } from '../abi/index.ts';
-import { assert, type ContainerOptions, type VfioDevice, VfioError } from '../core/index.ts';
+import { assert, attempt, type ContainerOptions, type VfioDevice, VfioError } from '../core/index.ts';
 import { attachMemory, ClientFiles, RegionRegistry } from '../memory/index.ts';
 import { openSys } from '../sys/index.ts';
 import type { SysLayer, Watcher } from '../sys/sys-layer.ts';
@@ -31,6 +31,7 @@ import { type Logger, silent } from './logger.ts';
 import type { ServerLimits } from './negotiate.ts';
 import { PeerRegistry } from './peers.ts';
 import { Refusal } from './refusal.ts';
+import { carryState, checkLayout, type ReplacedState, withPatience } from './replacement.ts';
 import { Session } from './session.ts';
 import type {
   DroppedEvent,
@@ -99,8 +100,6 @@ const servedDevices = new WeakSet<VfioDevice>();
 
 /** Serves one device. */
 export class VfioUserServer extends EventEmitter<ServerEvents> implements SessionObserver {
-  readonly device: VfioDevice;
-
   readonly #options: ServerOptions;
   readonly #sys: SysLayer;
   readonly #log: Logger;
@@ -114,6 +113,7 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
   #session: Session | null = null;
   /** The device is still at work for a client that has left. */
   #busy: Promise<void> | null = null;
+  #replacing = false;
   /** Clients turned away since the last session began. */
   #refused = 0;
   #state: 'new' | 'listening' | 'closed' = 'new';
@@ -122,7 +122,6 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
     super();
     const { socketPath, fd } = options;
     assert((socketPath === undefined) !== (fd === undefined), 'a server needs either a socketPath or an fd');
-    this.device = device;
     this.#options = options;
     this.#sys = options.sys ?? openSys();
     this.#log = options.log ?? silent;
@@ -144,6 +143,11 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
       observer: this,
       trace: options.trace ?? null,
     };
+  }
+
+  /** The instance that is served now: see `replaceDevice`. */
+  get device(): VfioDevice {
+    return this.#context.device;
   }
 
   /** The client's session, from its connection on; null when there is none. */
@@ -174,6 +178,34 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
       'info',
       `${this.device.name}: listening on ${this.#options.socketPath ?? `fd ${this.#listenFd}`}`,
     );
+  }
+
+  /**
+   * Serves `next` instead of the present device, under the client that is attached: its session, the memory that it maps,
+   * its interrupts, its DMA mappings and what it wrote to config space stay. It sees a reset, or nothing where both classes
+   * override `saveState`. The old device may finish its command for a second; then it is cut off, told `closed`, and
+   * released.
+   *
+   * The old device goes on, and `next` stays the caller's, when this rejects: LayoutError, `next` is another device in the
+   * eyes of a client; EINVAL, `saveState` or `restoreState` threw; ENODEV, the old device or `next` was released, or the
+   * server closed.
+   */
+  async replaceDevice(next: VfioDevice): Promise<ReplacedState> {
+    assert(!this.#replacing, 'a replacement is under way; await it first');
+    assert(!servedDevices.has(next), `${next.name} is served already; make a new instance`);
+    this.#assertReplaceable(next);
+    checkLayout(this.device, next);
+    this.#replacing = true;
+    const session = this.#session;
+    const letGo = session?.hold();
+    try {
+      await withPatience(session?.busy() ?? this.#busy, this.device.resetting);
+      this.#assertReplaceable(next);
+      return this.#replace(next);
+    } finally {
+      this.#replacing = false;
+      letGo?.();
+    }
   }
 
   /** Ends the session and the socket. The device is left to its owner. A second call does nothing. */
@@ -230,6 +262,38 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
     this.emit('close', reason, errno);
     const next = this.#arrivals.keys().next();
     if (!next.done && this.#state === 'listening') this.#begin(this.#leaveArrivals(next.value));
+  }
+
+  #assertReplaceable(next: VfioDevice): void {
+    if (this.#state !== 'listening') {
+      throw new VfioError('ENODEV', `${this.device.name} is not served; listen first`);
+    }
+    for (const device of [this.device, next]) {
+      if (!device.released) continue;
+      throw new VfioError('ENODEV', `${device.name} was released, which is final; serve a new device`);
+    }
+  }
+
+  /** All at once: between two messages of the client, which may be another one by now. */
+  #replace(next: VfioDevice): ReplacedState {
+    const old = this.device;
+    const session = this.#session;
+    const state = carryState(old, next);
+    const errors: unknown[] = [];
+    const letGo = session?.hold();
+    session?.cutOff(errors);
+    attempt(() => {
+      next.takeOver(old, { carried: state === 'carried', attached: session?.attached ?? false });
+    }, errors);
+    this.#context.device = next;
+    this.#busy = null;
+    servedDevices.delete(old);
+    servedDevices.add(next);
+    session?.replaceDevice(old, errors);
+    letGo?.();
+    for (const error of errors) this.handlerError({ during: 'the replacement of the device', error });
+    this.#log('info', `${next.name}: a new instance took over (${state})`);
+    return state;
   }
 
   /** Waits until the device is done with its last command, but not for ever: its memory goes next. */

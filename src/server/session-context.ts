@@ -62,7 +62,8 @@ export interface SessionObserver {
 
 /** Everything that a session is given. */
 export interface SessionContext {
-  readonly device: VfioDevice;
+  /** The present instance: another may take its place while the session lives. */
+  device: VfioDevice;
   readonly sys: SysLayer;
   readonly log: Logger;
   readonly limits: ServerLimits;

@@ -25,7 +25,13 @@ import {
   vfio_user_version,
   vfioUserCommandName,
 } from '../abi/index.ts';
-import { type AccessResult, type Container, type MaybePromise, VfioError } from '../core/index.ts';
+import {
+  type AccessResult,
+  type Container,
+  type MaybePromise,
+  type VfioDevice,
+  VfioError,
+} from '../core/index.ts';
 import type { FileShares } from '../memory/index.ts';
 import type { Connection, ConnectionHandler, ConnectionOptions } from '../sys/sys-layer.ts';
 import { Attachment } from './attachment.ts';
@@ -129,6 +135,34 @@ export class Session implements ConnectionHandler {
   /** The client's IOMMU; null before VERSION and after the end. */
   get container(): Container | null {
     return this.#attachment?.container ?? null;
+  }
+
+  /** @internal Whether VERSION was agreed on. */
+  get attached(): boolean {
+    return this.#attachment !== null;
+  }
+
+  /** @internal Resolves when no handler of the device is at work; null: that is so now. */
+  busy(): Promise<void> | null {
+    return this.#slow.busy();
+  }
+
+  /** @internal Commands wait until the returned function is called. */
+  hold(): () => void {
+    this.#hold();
+    return () => this.#letGo(() => {});
+  }
+
+  /** @internal The device is about to be replaced: it reaches no memory of the client any more, its late answers nobody. */
+  cutOff(errors: unknown[]): void {
+    this.#slow.abandon();
+    this.#attachment?.cutOff(errors);
+  }
+
+  /** @internal The context's device has taken the place of `old`: the client goes on with it. */
+  replaceDevice(old: VfioDevice, errors: unknown[]): void {
+    this.#access.replaceDevice(this.#context.device);
+    this.#attachment?.replaceDevice(old, errors);
   }
 
   /** Ends the session: the client is cut off, everything of it is freed, the device keeps its state. */

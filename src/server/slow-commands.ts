@@ -45,6 +45,8 @@ export class SlowCommands {
   #pending: PendingCommand | null = null;
   /** Settles when the device is done with the last command that took time. */
   #busy: Promise<void> | null = null;
+  /** Waits no longer for the device to be done with its last client. */
+  #goOn: (() => void) | null = null;
   #closed = false;
 
   constructor(host: SlowCommandHost) {
@@ -92,20 +94,46 @@ export class SlowCommands {
     this.#busy = last;
     this.#host.hold();
     const timer = setTimeout(giveUp, this.#host.replyTimeoutMs).unref();
-    void last.then(() => {
+    const goOn = (): void => {
+      if (this.#goOn !== goOn) return;
+      this.#goOn = null;
       clearTimeout(timer);
       if (this.#busy === last) this.#busy = null;
       this.#host.letGo(() => {});
-    });
+    };
+    this.#goOn = goOn;
+    void last.then(goOn);
+  }
+
+  /** Resolves when no handler is at work; null: none is. */
+  busy(): Promise<void> | null {
+    const idle = this.#host.background.idle();
+    if (idle === null || this.#busy === null) return idle ?? this.#busy;
+    return Promise.all([idle, this.#busy]).then(() => {});
+  }
+
+  /**
+   * The device is being replaced: nobody waits for its handlers any more. A write counts as done, a read or a reset has
+   * failed. Commands are held meanwhile.
+   */
+  abandon(): void {
+    const pending = this.#pending;
+    if (pending?.isOfDevice) {
+      const { slow } = pending;
+      this.#host.report.stalled(pending.abandoned());
+      this.#busy = null;
+      if (slow?.isWrite) this.#post(slow);
+      else this.#fail(pending);
+    }
+    this.#goOn?.();
+    this.#host.background.forget();
   }
 
   /** The session ends. Resolves when no handler is at work any more; null: none is. */
   close(): Promise<void> | null {
     this.#closed = true;
     this.#patience.close();
-    const idle = this.#host.background.idle();
-    if (idle === null || this.#busy === null) return idle ?? this.#busy;
-    return Promise.all([idle, this.#busy]).then(() => {});
+    return this.busy();
   }
 
   #wait(pending: PendingCommand, result: Promise<number>): void {
@@ -164,6 +192,10 @@ export class SlowCommands {
       return;
     }
     if (this.#busy !== null) background.add(this.#busy);
+    this.#fail(pending);
+  }
+
+  #fail(pending: PendingCommand): void {
     this.#settled();
     this.#host.letGo(() => {
       pending.fail();

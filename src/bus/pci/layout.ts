@@ -54,7 +54,7 @@ export function configDifferences(old: ConfigSpace, next: ConfigSpace): string[]
   const found = [...fields].map((field) =>
     field.assigned
       ? `${field.name} is another kind or size`
-      : `${field.name} was ${valueOf(old, field)} and is ${valueOf(next, field)}`,
+      : `${field.name} was ${fixedValue(old, field)} and is ${fixedValue(next, field)}`,
   );
   if (doublewords.size > 0) {
     const places = [...doublewords].map((at) => `0x${at.toString(16)}`);
@@ -63,7 +63,7 @@ export function configDifferences(old: ConfigSpace, next: ConfigSpace): string[]
   return found;
 }
 
-function valueOf(config: ConfigSpace, { at, sizeBytes }: Field): string {
+function fixedValue(config: ConfigSpace, { at, sizeBytes }: Field): string {
   let value = 0;
   for (let i = sizeBytes - 1; i >= 0; i--) value = value * 256 + config.get8(at + i);
   return `0x${value.toString(16)}`;
