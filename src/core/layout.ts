@@ -40,7 +40,7 @@ function compareIrqs(found: string[], index: number, old: Irq | undefined, next:
 }
 
 function compare(found: string[], what: string, old: unknown, next: unknown): void {
-  if (old !== next) found.push(`${what} was ${old} and is ${next}`);
+  if (old !== next) found.push(`${what}: ${old} before, ${next} now`);
 }
 
 function nameOf({ index, name }: Region): string {

@@ -40,7 +40,7 @@ interface Doorbell {
 /** What a client of `old` would find different in the doorbells of `next`, one phrase each. */
 export function doorbellDifferences(old: VfioDevice, next: VfioDevice): string[] {
   const [before, now] = [placesOf(old), placesOf(next)];
-  return before === now ? [] : [`doorbells were ${before || 'none'} and are ${now || 'none'}`];
+  return before === now ? [] : [`doorbells: ${before || 'none'} before, ${now || 'none'} now`];
 }
 
 /** Where the doorbells are and which of them share an eventfd, in their order. */

@@ -54,7 +54,7 @@ export function configDifferences(old: ConfigSpace, next: ConfigSpace): string[]
   const found = [...fields].map((field) =>
     field.assigned
       ? `${field.name} is another kind or size`
-      : `${field.name} was ${fixedValue(old, field)} and is ${fixedValue(next, field)}`,
+      : `${field.name}: ${fixedValue(old, field)} before, ${fixedValue(next, field)} now`,
   );
   if (doublewords.size > 0) {
     const places = [...doublewords].map((at) => `0x${at.toString(16)}`);
