@@ -340,7 +340,7 @@ export class VfioDevice {
       attempt(() => old.suspend('device is in reset'), errors);
       attempt(() => this.suspend('device is in reset'), errors);
     }
-    const consents = this.#takeRegions(old, errors);
+    const consents = this.#takeRegions(old);
     attempt(() => this.inherit(old, how), errors);
     for (const [i, irq] of this.irqs.entries())
       attempt(() => irq.takeOver(old.irqs[i]!, how.carried), errors);
@@ -390,17 +390,12 @@ export class VfioDevice {
     return regions;
   }
 
-  /** Takes the memory of all regions. Returns the consents that are still to be announced. */
-  #takeRegions(old: VfioDevice, errors: unknown[]): Map<Region, Consent[]> {
+  /** Takes the memory of all regions. Returns the consents that are to be announced and withdrawn when all listen here. */
+  #takeRegions(old: VfioDevice): Map<Region, Consent[]> {
     const consents = new Map<Region, Consent[]>();
     for (const region of this.regions.values()) {
       const before = old.region(region.index);
-      const areas = region.consentsAfter(before);
-      consents.set(region, areas);
-      // Who holds the memory still listens to the old instance.
-      for (const [area, consent] of areas.entries()) {
-        if (consent === 'deny') attempt(() => before.setConsent(area, 'deny'), errors);
-      }
+      consents.set(region, region.consentsAfter(before));
       region.takeOver(before);
     }
     return consents;

@@ -27,6 +27,7 @@ const ADDRESS = 0xfeb00000;
 const INTX = 0;
 const MSIX = 2;
 const EVENTFD_TRIGGER = 0x24;
+const INTX_DISABLE = 0x400;
 
 let served: Served<Card>;
 let client: RawClient;
@@ -150,6 +151,7 @@ describe('a replacement that is a reset', () => {
   test('works without a client: the next one finds the new device and the old memory', async () => {
     await serveCard(new Card(1));
     await write(2, 5, Uint8Array.of(0x55));
+    await write(CONFIG, AT.COMMAND, u16(0));
     client.close();
     await settle();
     const next = new Card(2);
@@ -502,6 +504,25 @@ describe('state that is carried over', () => {
     expect((await peek(CONFIG, AT.STATUS, 2)) & 8).toBe(0);
     await write(CONFIG, AT.PMCSR, u16(0));
     expect(await peek(0, 0)).toBe(1);
+  });
+
+  test('has what waits for INTX_DISABLE and for the masks of MSI-X', async () => {
+    await serveCard(new CarryingCard(1));
+    const intx = await wire(INTX);
+    await write(CONFIG, AT.COMMAND, u16(MEMORY_AND_MASTER | INTX_DISABLE));
+    served.device.raiseInterrupt(0);
+    const second = new CarryingCard(2);
+    await served.server.replaceDevice(second);
+    expect(client.sys.eventfdRead(intx)).toBe(0);
+    await write(CONFIG, AT.COMMAND, u16(MEMORY_AND_MASTER));
+    expect(client.sys.eventfdRead(intx)).toBe(1);
+    const msix = await wire(MSIX);
+    await write(5, 12, u32(1));
+    expect(second.raiseInterrupt(0)).toBe(false);
+    await served.server.replaceDevice(new CarryingCard(3));
+    expect([await peek(5, 12), await peek(5, 32, 1), client.sys.eventfdRead(msix)]).toEqual([1, 1, 0]);
+    await write(5, 12, u32(0));
+    expect(client.sys.eventfdRead(msix)).toBe(1);
   });
 
   test('is not, where only one of the two classes declares it', async () => {
