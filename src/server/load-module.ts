@@ -79,10 +79,15 @@ interface TsxApi {
   register(options: { readonly tsconfig: false }): unknown;
 }
 
-/** The same for tsx, run before it: it would make CommonJS of the module and, with that, of this package. */
+/**
+ * The same for tsx, which would make CommonJS of the module and, with that, of this package: it goes by the format that
+ * Node's own resolution says, so this comes between the two.
+ */
 const AS_ES_MODULE = `data:text/javascript,${encodeURIComponent(`
-export const load = (url, context, next) =>
-  next(url, /[.]ts([?]|$)/.test(url) ? { ...context, format: 'module' } : context);
+export const resolve = async (specifier, context, next) => {
+  const resolved = await next(specifier, context);
+  return /[.]ts([?]|$)/.test(resolved.url) ? { ...resolved, format: 'module' } : resolved;
+};
 `)}`;
 
 /**
@@ -91,8 +96,8 @@ export const load = (url, context, next) =>
  */
 async function registerTsx(file: string): Promise<void> {
   const api = (await import(findTsx(file))) as unknown as TsxApi;
-  api.register({ tsconfig: false });
   nodeModule.register(AS_ES_MODULE);
+  api.register({ tsconfig: false });
 }
 
 interface TsxPackage {

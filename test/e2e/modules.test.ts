@@ -11,11 +11,12 @@ import { inFolder, root, Serving, vfio } from './support.ts';
 
 const PACKAGE = join(root, 'dist/index.js');
 const DEVICE = `
+import { deviceId } from './ids.ts';
 import { PciDevice } from '${PACKAGE}';
 export default class Mine extends PciDevice {
   readonly answer: number = 42;
   constructor() {
-    super({ name: 'mine', vendorId: 1, deviceId: 2, classCode: 0xff0000 });
+    super({ name: 'mine', vendorId: 1, deviceId, classCode: 0xff0000 });
   }
 }
 `;
@@ -27,6 +28,8 @@ async function withModule(
   await inFolder(async (folder) => {
     // What `npm init -y` writes nowadays: TypeScript beside it is no ES module, by the letter.
     writeFileSync(join(folder, 'package.json'), '{ "type": "commonjs" }');
+    writeFileSync(join(folder, 'ids.ts'), "export { deviceId } from './parts.ts';");
+    writeFileSync(join(folder, 'parts.ts'), 'export const deviceId: number = 2;');
     const module = join(folder, 'mine.ts');
     writeFileSync(module, code);
     await work(module, folder);
