@@ -4,7 +4,7 @@
  */
 import { VfioDevice } from '../core/index.ts';
 import { DeviceSetupError } from './device-setup-error.ts';
-import { loadModule } from './load-module.ts';
+import { loadModule, type ModuleExports } from './load-module.ts';
 
 /** Names a device in a module. */
 export interface DeviceModule {
@@ -17,12 +17,16 @@ export interface DeviceModule {
 }
 
 /** Imports the module and makes its device. DeviceSetupError if it does not load, or exports nothing that makes one. */
-export async function loadDevice({
-  module,
-  exportName = 'default',
-  options,
-}: DeviceModule): Promise<VfioDevice> {
-  const made: unknown = await instance((await loadModule(module))[exportName], options);
+export async function loadDevice(device: DeviceModule): Promise<VfioDevice> {
+  return deviceFrom(await loadModule(device.module), device);
+}
+
+/** Makes the device of a module that was imported. DeviceSetupError if it exports nothing that makes one. */
+export async function deviceFrom(
+  exports: ModuleExports,
+  { module, exportName = 'default', options }: DeviceModule,
+): Promise<VfioDevice> {
+  const made: unknown = await instance(exports[exportName], options);
   if (made instanceof VfioDevice) return made;
   const what = exportName === 'default' ? 'the default export' : `the export '${exportName}'`;
   throw new DeviceSetupError(

@@ -1,9 +1,11 @@
 /* Public names of the server room: any VfioDevice, served to a vfio-user client. */
 
 export type { WriteRange } from './background.ts';
-export { type DeviceModule, loadDevice } from './device-module.ts';
+export { type DeviceModule, deviceFrom, loadDevice } from './device-module.ts';
 export { DeviceSetupError } from './device-setup-error.ts';
+export { FreshModule } from './fresh-module.ts';
 export type { IoEventfd, IoEventfdDevice } from './io-fds.ts';
+export type { ModuleExports } from './load-module.ts';
 export { type Logger, type LogLevel, silent } from './logger.ts';
 export { type PeerMemory, PeerRegistry } from './peers.ts';
 export { LayoutError, type ReplacedState } from './replacement.ts';

@@ -18,9 +18,22 @@ export function moduleUrl(module: string | URL): string {
   return /^[a-z]+:/.test(text) ? text : pathToFileURL(text).href;
 }
 
+/** How a module is imported otherwise than once for all. */
+export interface ImportOptions {
+  /** What Node is to know the module by. */
+  readonly url: string;
+  /** Called right before the import, when TypeScript can be loaded. */
+  readonly prepare: () => void;
+  /** What to do if it does not load; one sentence. */
+  readonly nextStep: string;
+}
+
 /** Imports a module, URL or path. DeviceSetupError if it does not load. */
-export async function loadModule(module: string | URL): Promise<ModuleExports> {
-  const url = moduleUrl(module);
+export async function loadModule(
+  module: string | URL,
+  options: Partial<ImportOptions> = {},
+): Promise<ModuleExports> {
+  const { url = moduleUrl(module), prepare, nextStep = 'Fix the module, then start again.' } = options;
   const file = url.startsWith('file:') ? fileURLToPath(url) : null;
   if (file !== null && !existsSync(file)) {
     throw new DeviceSetupError(
@@ -29,14 +42,21 @@ export async function loadModule(module: string | URL): Promise<ModuleExports> {
   }
   try {
     if (file !== null && TYPESCRIPT.test(file)) await acceptTypeScript(file);
+    prepare?.();
     return (await import(url)) as ModuleExports;
   } catch (cause) {
     if (cause instanceof DeviceSetupError) throw cause;
-    throw new DeviceSetupError(
-      `${module} does not load: ${(cause as Error).message}. Fix the module, then start again.`,
-      { cause },
-    );
+    const { message } = cause as Error;
+    throw new DeviceSetupError(`${module} does not load: ${message}${placeOf(cause as Error)}. ${nextStep}`, {
+      cause,
+    });
   }
+}
+
+/** File and line of a syntax error, which Node writes above the stack only. */
+function placeOf({ stack }: Error): string {
+  const [, path, line] = /^file:\/\/([^?\n]*).*:(\d+)\n/.exec(stack ?? '') ?? [];
+  return path === undefined ? '' : ` (${path}:${line})`;
 }
 
 let accepted = false;
