@@ -6,7 +6,7 @@
 import { Command } from 'commander';
 import { addDeviceOptions, type DeviceFlags, deviceOptions, wholeNumber } from './device-options.ts';
 import { EXIT_OK } from './exit-codes.ts';
-import { type DeviceArgument, resolveDevices } from './serve/device-argument.ts';
+import { type DeviceArgument, isModulePath, resolveDevices } from './serve/device-argument.ts';
 import { jsonTeller, textTeller } from './serve/events.ts';
 import { type ServeOptions, serve } from './serve/run.ts';
 import { TraceFile } from './serve/trace-file.ts';
@@ -22,6 +22,7 @@ interface ServeFlags extends DeviceFlags {
   readonly trace?: string;
   /** True, or the path of the link. */
   readonly pty?: string | true;
+  readonly watch?: boolean;
 }
 
 const EXAMPLES = `
@@ -31,12 +32,17 @@ Examples:
   vfio serve serial --socket-path=/tmp/serial.sock --pty=/tmp/tty-guest
   vfio serve ./my-device.ts --socket-path=/tmp/my.sock --option serial=42
   vfio serve ./my-device.ts --socket-path=/tmp/my.sock --trace talk.txt
+  vfio serve ./my-device.ts --socket-path=/tmp/my.sock --watch
 
 QEMU 10.1 or newer attaches with the -device option that is printed; its memory must be shared:
   -object memory-backend-memfd,id=mem,size=1G,share=on -machine q35,memory-backend=mem
 
 With --trace, every message is a line: ms since the start, device, > to the device or < to
 the client, id, command, ok or the errno, and what is in it. The file ends at 256 MiB.
+
+With --watch, saving a module, or a file that it imports by path, puts a new device in the place of
+the old one while the guest runs on. The guest sees a reset, or nothing if the class carries its state
+over (saveState). A device with other ids, regions or interrupts is refused, and the old one goes on.
 
 With --control, lines on stdin act on devices: list, reset NAME, release NAME,
 consent NAME REGION AREA allow|deny. The server stops when stdin ends.
@@ -57,6 +63,7 @@ export function serveCommand(): Command {
       '--pty [link]',
       'serial: connect a pseudo terminal, with a symbolic link to it if you write --pty=PATH',
     )
+    .option('--watch', 'when the file of a device changes, reload the device while its client stays attached')
     .option('--worker', 'run each device in a thread of its own')
     .option('--trace <file>', 'write down what clients and devices say to each other; - is stderr')
     .option('--control', 'read commands from stdin')
@@ -77,6 +84,7 @@ async function run(texts: readonly string[], flags: ServeFlags): Promise<number>
     );
   }
   const pty = terminalOf(flags, devices);
+  if (flags.watch === true) checkWatch(devices, flags.worker ?? false);
   const trace = flags.trace === undefined ? null : TraceFile.open(flags.trace, { onEnd: tellTraceEnd });
   const output = process.stdout;
   const json = flags.json ?? false;
@@ -87,12 +95,25 @@ async function run(texts: readonly string[], flags: ServeFlags): Promise<number>
     busyPollUs: flags.busyPollUs ?? 0,
     worker: flags.worker ?? false,
     trace: trace?.add ?? null,
+    watch: flags.watch ?? false,
     json,
     pty,
     controlInput: flags.control === true ? process.stdin : null,
     tell: json ? jsonTeller(output) : textTeller(output, styleFor(output)),
   }).finally(() => trace?.close());
   return EXIT_OK;
+}
+
+function checkWatch(devices: readonly DeviceArgument[], worker: boolean): void {
+  if (worker) {
+    throw new UsageError('--watch does not reach devices in other threads', 'Leave --worker or --watch out.');
+  }
+  if (!devices.some(({ device }) => isModulePath(device))) {
+    throw new UsageError(
+      '--watch is for devices of modules, and edu and ram are none',
+      'Leave --watch out, or serve a module: vfio serve ./my-device.ts --watch.',
+    );
+  }
 }
 
 function tellTraceEnd(reason: string): void {

@@ -52,6 +52,7 @@ export async function runGuest(options: GuestOptions): Promise<boolean> {
       ...options,
       fd: null,
       worker: false,
+      watch: false,
       controlInput: null,
       pty: { link: null },
       work: async () => {

@@ -31,6 +31,24 @@ export type ServeEvent =
       readonly start: number;
       readonly length: number;
     }
+  /** With --watch: a file of the module changed, and a new device is being made. One of the next three follows. */
+  | { readonly event: 'change'; readonly device: string; readonly file: string }
+  /** The new device is in place. The guest sees a reset, or its state was carried over. `ms`: loading included. */
+  | {
+      readonly event: 'reload';
+      readonly device: string;
+      readonly ms: number;
+      readonly state: 'reset' | 'carried';
+    }
+  /** The guest would notice that it is another device: one phrase for each difference. The one before goes on. */
+  | {
+      readonly event: 'reload-refused';
+      readonly device: string;
+      readonly differences: readonly string[];
+      readonly message: string;
+    }
+  /** No device could be made, or its state not be carried over. The one before goes on. */
+  | { readonly event: 'reload-failed'; readonly device: string; readonly message: string }
   /** Answer to a line on stdin, with --control. */
   | { readonly event: 'control'; readonly command: string; readonly ok: boolean; readonly message: string }
   | { readonly event: 'log'; readonly device: string; readonly level: string; readonly message: string }
@@ -61,6 +79,15 @@ function text(event: ServeEvent, style: Style): string {
       return `${event.device}: memory can be reached again (over: ${event.reason})`;
     case 'release':
       return `${event.device}: memory is gone: ${event.reason}`;
+    case 'change':
+      return `${event.device}: ${event.file} changed`;
+    case 'reload':
+      return `${event.device}: ${style.good('reloaded')} in ${event.ms} ms: ${
+        event.state === 'reset' ? 'the guest sees a reset' : 'its state was carried over'
+      }`;
+    case 'reload-refused':
+    case 'reload-failed':
+      return `${event.device}: ${style.bad('not reloaded')}: ${event.message}`;
     case 'control':
       return `${event.ok ? style.good('ok') : style.bad('refused')}: ${event.command}: ${event.message}`;
     case 'log':

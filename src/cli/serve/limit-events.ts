@@ -9,7 +9,16 @@ const BURST = 200;
 /** And from then on; what a person could follow. */
 const PER_SECOND = 20;
 
-const ALWAYS: ReadonlySet<string> = new Set(['ready', 'control', 'stopped', 'release']);
+const ALWAYS: ReadonlySet<string> = new Set([
+  'ready',
+  'control',
+  'stopped',
+  'release',
+  'change',
+  'reload',
+  'reload-refused',
+  'reload-failed',
+]);
 
 /**
  * Passes on what `device` tells at a bearable rate, and says how much it left out as soon as it may speak again.

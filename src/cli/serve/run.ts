@@ -17,12 +17,13 @@ import {
 } from '../../server/index.ts';
 import { openSys } from '../../sys/index.ts';
 import { control, type Devices } from './control.ts';
-import type { DeviceArgument } from './device-argument.ts';
+import { type DeviceArgument, isModulePath } from './device-argument.ts';
 import { qemuOption, type Teller } from './events.ts';
 import { limitEvents } from './limit-events.ts';
 import { type DeviceOptions, makeDevice } from './make-device.ts';
 import { observeDevice } from './observe.ts';
 import { PtyEnd } from './pty-end.ts';
+import { Reloading } from './reload.ts';
 import type { WorkerDeviceOptions } from './worker-device.ts';
 
 export interface ServeOptions {
@@ -34,6 +35,8 @@ export interface ServeOptions {
   readonly worker: boolean;
   /** Told of every message; null: nobody is. */
   readonly trace: Trace | null;
+  /** Devices of modules are made anew when the module changes. */
+  readonly watch: boolean;
   readonly json: boolean;
   /** Give each serial port a pseudo terminal, and the only one a symbolic link to it; null: none. */
   readonly pty: { readonly link: string | null } | null;
@@ -87,14 +90,19 @@ async function serveHere(
 ): Promise<Served> {
   const { name } = argument;
   const tell = limitEvents(name, options.tell);
-  const device = await makeDevice(argument.device, name, options.deviceOptions);
+  const reloading =
+    options.watch && isModulePath(argument.device)
+      ? new Reloading(name, argument.device, options.deviceOptions.custom ?? {}, tell)
+      : null;
+  const device = await (reloading?.make() ?? makeDevice(argument.device, name, options.deviceOptions));
   const server = new VfioUserServer(device, { ...serverOptions(argument, options), log: logger(name, tell) });
   tellSessions(server, name, tell);
   const terminal = plugTerminal(device, options);
   const close = async (): Promise<void> => {
+    await reloading?.close();
     await server.close();
     terminal?.close();
-    device.release();
+    server.device.release();
   };
   try {
     await server.listen();
@@ -102,8 +110,9 @@ async function serveHere(
     await close();
     throw error;
   }
-  observeDevice(name, device, tell);
+  observeDevice(name, device, tell, (next) => devices.set(name, next));
   devices.set(name, device);
+  reloading?.start(server);
   return { name, terminal, close };
 }
 
