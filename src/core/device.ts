@@ -64,7 +64,7 @@ export interface Replacement {
 
 /** How one instance of a device takes the place of another. */
 export interface TakeOver {
-  /** It goes on where the other was. Else whoever uses the device sees a reset. */
+  /** It goes on where the other was. Else it is as after a reset; its memory stays in reach nevertheless. */
   readonly carried: boolean;
   /** A client is attached, and stays. */
   readonly attached: boolean;
@@ -336,9 +336,11 @@ export class VfioDevice {
         attempt(() => old.suspend(reason, start, end - start), errors);
       for (const { start, end } of old.#suspended.get(reason) ?? []) this.suspend(reason, start, end - start);
     }
-    if (!how.carried) {
-      attempt(() => old.suspend('device is in reset'), errors);
-      attempt(() => this.suspend('device is in reset'), errors);
+    // A reset may bring memory back, but it takes none away: whoever uses it did not ask for a reset, and a touch that
+    // finds nothing is the end of a process.
+    for (const region of old.regions.values()) {
+      if (how.carried || region.blockers.length === 0) continue;
+      attempt(() => this.suspend('device is in reset', region.offset, REGION_SPAN), errors);
     }
     const consents = this.#takeRegions(old);
     attempt(() => this.inherit(old, how), errors);

@@ -17,6 +17,7 @@ import { VFIO_IRQ_INFO_AUTOMASKED } from '../abi/vfio.ts';
 import { Container } from './container.ts';
 import { VfioDevice } from './device.ts';
 import { Irq } from './irq.ts';
+import { REGION_SPAN } from './offset.ts';
 import { RecordingTrigger } from './testing.ts';
 import { deviceFromVma } from './vma.ts';
 
@@ -44,7 +45,7 @@ describe.each(KINDS)('a %s device that takes over', (kind) => {
     expect([tables.touch(vma), dma(container, iova)]).toEqual(['SIGBUS', 'device is released']);
   });
 
-  it('takes the memory away and gives it back, as a reset does; not if its state is carried over', () => {
+  it('tells nobody of a reset, but that memory comes back', () => {
     const told: string[] = [];
     let device = card(kind);
     const listen = (): void => {
@@ -53,8 +54,9 @@ describe.each(KINDS)('a %s device that takes over', (kind) => {
         present.on(name, ({ reason }) => told.push(`${name}: ${reason}`));
       }
     };
-    for (const how of [CARRIED, RESET]) {
+    for (const how of [CARRIED, RESET, RESET]) {
       const next = card(kind);
+      if (told.length === 2) device.suspend('device is in D3hot', 2 * REGION_SPAN, REGION_SPAN);
       device.on('replace', (replacement) => {
         expect(replacement.device).toBe(next);
         device = next;
@@ -65,9 +67,14 @@ describe.each(KINDS)('a %s device that takes over', (kind) => {
     }
     expect(told).toEqual([
       'release: device is released',
-      'suspend: device is in reset',
+      'release: device is released',
+      'suspend: device is in D3hot',
       'release: device is released',
       'resume: device is in reset',
+    ]);
+    expect([device.accessible(device.region(2)), memoryOf(device.region(2)).suspended]).toEqual([
+      null,
+      false,
     ]);
   });
 

@@ -2,8 +2,9 @@
  * A new instance of the device under a living session: what the client holds stays as it is.
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { concat, read, u16, u32 } from '../../test/support/bytes.ts';
+import { concat, read, u16, u32, u64 } from '../../test/support/bytes.ts';
 import { AT, Card, CarryingCard, MEMORY_BYTES, SLOW } from '../../test/support/card.ts';
+import { HolderProgram } from '../../test/support/holder.ts';
 import { memfd } from '../../test/support/memory.ts';
 import { access, dmaMap, type RawClient, setIrqs } from '../../test/support/raw-client.ts';
 import { type Served, serveDevice } from '../../test/support/served-device.ts';
@@ -21,6 +22,7 @@ const SET_IRQS = 8;
 const READ = 9;
 const WRITE = 10;
 const RESET = 13;
+const WRITE_MULTI = 15;
 const CONFIG = 7;
 const MEMORY_AND_MASTER = 6;
 const ADDRESS = 0xfeb00000;
@@ -77,6 +79,11 @@ async function guestMemory(iova: number): Promise<number> {
   fds.push(fd);
   await client.request(MAP, dmaMap(iova, 0x1000, { flags: 3 }), [fd]);
   return fd;
+}
+
+/** One write of a REGION_WRITE_MULTI. */
+function one(region: number, offset: number): Uint8Array {
+  return concat(u64(offset), u32(region), u32(4), u32(0x5a), u32(0));
 }
 
 const settle = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
@@ -176,6 +183,30 @@ describe('memory that the client maps', () => {
     next.region(2).memory!.bytesAt(0)[1] = 0x22;
     expect(mapping.bytes[1]).toBe(0x22);
     mapping.unmap();
+  });
+
+  test.each([
+    ['a reset', Card],
+    ['state that is carried over', CarryingCard],
+  ])('can be used by the client all the time, with %s', async (_what, Version) => {
+    await serveCard(new Version(1));
+    const program = new HolderProgram();
+    const holder = program.start(await regionFd(2));
+    await holder.ask(`map ${2 * 2 ** 40} ${MEMORY_BYTES}`);
+    const spun = holder.ask(`spin 0 ${MEMORY_BYTES / 4096} 1000`);
+    let over = false;
+    void spun.then(() => {
+      over = true;
+    });
+    let replaced = 0;
+    for (; !over; replaced++) {
+      await served.server.replaceDevice(new Version(replaced));
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    expect(await spun).toMatch(/^spun \d+$/);
+    expect(replaced).toBeGreaterThan(2);
+    await holder.stop();
+    program.remove();
   });
 
   test('is zeros where the class says that a reset clears it', async () => {
@@ -292,7 +323,10 @@ describe('a peer that maps memory of the device', () => {
     expect(peerRead(ADDRESS)).toBe('consent was withdrawn');
   });
 
-  test('loses its windows to a reset, and keeps them where the state is carried over', async () => {
+  test.each([
+    ['a reset', Card],
+    ['state that is carried over', CarryingCard],
+  ])('keeps its windows over %s, until the new instance ends them', async (_what, Version) => {
     await served.server.replaceDevice(new CarryingCard(2));
     await toReader.request(MAP, dmaMap(ADDRESS, MEMORY_BYTES));
     const open = (): { bytes: Uint8Array; dead: string | null } => {
@@ -300,18 +334,13 @@ describe('a peer that maps memory of the device', () => {
       if (isDmaFault(window)) throw new Error(window.reason);
       return window;
     };
-    const carried = open();
-    const third = new CarryingCard(3);
-    expect(await served.server.replaceDevice(third)).toBe('carried');
+    const window = open();
+    const third = new Version(3);
+    await served.server.replaceDevice(third);
     third.region(2).memory!.bytesAt(0)[1] = 0x66;
-    expect([carried.dead, carried.bytes[1]]).toEqual([null, 0x66]);
+    expect([window.dead, window.bytes[1]]).toEqual([null, 0x66]);
     await write(CONFIG, AT.COMMAND, u16(0));
-    expect(carried.dead).toBe('memory decode is off');
-    await write(CONFIG, AT.COMMAND, u16(2));
-    const reset = open();
-    await served.server.replaceDevice(new Card(4));
-    expect(reset.dead).toBe('device is in reset');
-    expect(peerRead(ADDRESS + 1)).toBe(0x66);
+    expect(window.dead).toBe('memory decode is off');
   });
 
   test('maps it anew: by address and by fd', async () => {
@@ -371,9 +400,11 @@ describe('a handler that is still at work', () => {
     expect([await slow, await replaced, await later]).toEqual([1, 'reset', 2]);
   });
 
-  test('gets an error for an answer when it hangs, and its late answer goes nowhere', async () => {
+  test('gets an error for an answer when a read hangs, and its late answer goes nowhere', async () => {
     const old = new Card(1);
     await serveCard(old);
+    const stalls: string[] = [];
+    served.server.on('stall', ({ outcome, text }) => stalls.push(`${outcome}: ${text}`));
     let open = (): void => {};
     old.gate = new Promise((resolve) => {
       open = resolve;
@@ -382,12 +413,33 @@ describe('a handler that is still at work', () => {
     await settle();
     await served.server.replaceDevice(new Card(2));
     expect(await slow).toBe(ERRNO.EIO);
-    expect(served.told).toContain('handler-error: REGION_READ');
+    expect(stalls).toEqual([expect.stringMatching(/^failed: REGION_READ .* when the device was replaced/)]);
     open();
     expect(await peek(4, SLOW)).toBe(2);
     await settle();
     expect(client.strays).toEqual([]);
   });
+
+  test.each([
+    ['a write', WRITE, access(4, SLOW, 4, u32(1))],
+    ['writes of one message', WRITE_MULTI, concat(u64(2), one(4, SLOW), one(0, 4))],
+  ])(
+    'counts as done when %s hangs; later ones go to the new device, to the same bytes too',
+    async (...given) => {
+      const [, command, body] = given;
+      const old = new Card(1);
+      await serveCard(old);
+      old.gate = new Promise(() => {});
+      const slow = client.errno(command, body);
+      await settle();
+      await served.server.replaceDevice(new Card(2));
+      expect(await slow).toBe(0);
+      await write(4, SLOW, u32(1));
+      if (command === WRITE_MULTI) expect(await peek(0, 4)).toBe(0x5a);
+      await client.request(RESET, new Uint8Array(0));
+      expect([await peek(4, 0), client.strays]).toEqual([2, []]);
+    },
+  );
 
   test('of a reset that hangs: the reset fails, and the new device is in none', async () => {
     class Hanging extends Card {
@@ -403,7 +455,7 @@ describe('a handler that is still at work', () => {
     const reset = client.errno(RESET, new Uint8Array(0));
     await settle();
     await served.server.replaceDevice(new Card(2));
-    expect(await reset).toBe(ERRNO.EIO);
+    expect(await reset).toBe(ERRNO.ETIMEDOUT);
     old.open();
     expect(await peek(0, 0)).toBe(2);
     await settle();

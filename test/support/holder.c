@@ -8,6 +8,7 @@
  *   truncate SIZE       -> ok
  *   punch OFFSET SIZE   -> ok
  *   size                -> st_size
+ *   spin MAPPING PAGES MS -> "spun N": how often it found in a page what it had written there, all the time
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { FD = 3, MAPPINGS_MAX = 16 };
@@ -27,6 +29,30 @@ static int mappings;
 static void answer(int result) {
   if (result < 0) printf("error %s\n", strerrorname_np(errno));
   else puts("ok");
+}
+
+static long long now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+/* Writes a count to the first bytes of each page and reads it back the next time around. */
+static void spin(volatile unsigned char *memory, int pages, int ms) {
+  long long end = now_ms() + ms;
+  unsigned long long count = 0;
+  do {
+    for (int page = 0; page < pages; page++) {
+      volatile unsigned long long *place = (void *)(memory + page * 4096);
+      if (count > 0 && *place != count) {
+        printf("lost a store after %llu\n", count);
+        return;
+      }
+      *place = count + 1;
+    }
+    count++;
+  } while (now_ms() < end);
+  printf("spun %llu\n", count);
 }
 
 int main(void) {
@@ -53,6 +79,8 @@ int main(void) {
       answer(ftruncate(FD, (off_t)a));
     } else if (!strcmp(verb, "punch")) {
       answer(fallocate(FD, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)a, (off_t)b));
+    } else if (!strcmp(verb, "spin")) {
+      spin(mapping[a], (int)b, (int)c);
     } else if (!strcmp(verb, "size")) {
       if (fstat(FD, &status) < 0) answer(-1);
       else printf("%lld\n", (long long)status.st_size);
