@@ -36,7 +36,8 @@ let client: RawClient;
 let fds: number[];
 
 async function serveCard(card: Card): Promise<void> {
-  served = await serveDevice(card, { peers });
+  // No answer in this file comes because a handler took too long for its client.
+  served = await serveDevice(card, { peers, replyTimeoutMs: 600_000 });
   client = await served.open();
   await write(CONFIG, AT.COMMAND, u16(MEMORY_AND_MASTER));
 }
@@ -429,17 +430,39 @@ describe('a handler that is still at work', () => {
       const [, command, body] = given;
       const old = new Card(1);
       await serveCard(old);
-      old.gate = new Promise(() => {});
+      let open = (): void => {};
+      old.gate = new Promise((resolve) => {
+        open = resolve;
+      });
       const slow = client.errno(command, body);
       await settle();
-      await served.server.replaceDevice(new Card(2));
+      const next = new Card(2);
+      await served.server.replaceDevice(next);
       expect(await slow).toBe(0);
       await write(4, SLOW, u32(1));
+      expect(next.calls).toContain(`write ${SLOW}`);
       if (command === WRITE_MULTI) expect(await peek(0, 4)).toBe(0x5a);
       await client.request(RESET, new Uint8Array(0));
       expect([await peek(4, 0), client.strays]).toEqual([2, []]);
+      open();
+      await settle();
+      expect(served.server.session!.busy()).toBeNull();
     },
   );
+
+  test('for a client that has left does not keep the next one waiting', async () => {
+    const old = new Card(1);
+    await serveCard(old);
+    old.gate = new Promise(() => {});
+    client.post(READ, access(4, SLOW, 4));
+    await settle();
+    client.close();
+    await settle();
+    const opened = served.open();
+    await served.server.replaceDevice(new Card(2));
+    client = await opened;
+    expect(await peek(0, 0)).toBe(2);
+  });
 
   test('of a reset that hangs: the reset fails, and the new device is in none', async () => {
     class Hanging extends Card {

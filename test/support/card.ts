@@ -62,7 +62,10 @@ export class Card extends PciDevice {
         if (offset !== SLOW || this.gate === null) return answer(version, view, at);
         return this.gate.then(() => answer(version, view, at));
       },
-      write: (offset) => (offset === SLOW && this.gate !== null ? this.gate.then(() => 0) : 0),
+      write: (offset) => {
+        this.calls.push(`write ${offset}`);
+        return offset === SLOW && this.gate !== null ? this.gate.then(() => 0) : 0;
+      },
     };
     this.setBarHandler(4, slow);
     this.on('release', () => this.calls.push('release'));
