@@ -13,6 +13,7 @@ export interface DeviceFlags {
   readonly ignoreRts?: boolean;
   readonly option?: Readonly<Record<string, string>>;
   readonly busyPollUs?: number;
+  readonly watch?: boolean;
 }
 
 /** Adds the options to a command whose flags are then `DeviceFlags`. */
@@ -23,6 +24,7 @@ export function addDeviceOptions(command: Command): Command {
     .option('--dma-mask-bits <bits>', 'edu: address bits of the DMA engine', wholeNumber)
     .option('--ignore-rts', 'serial: give the guest bytes while it has RTS down, too')
     .option('--option <key=value>', 'for the class or factory of a module; repeatable', keyValue)
+    .option('--watch', 'reload the device of a module when its file changes, while the guest runs')
     .option('--busy-poll-us <us>', 'after activity, look again for this long before sleeping', wholeNumber);
 }
 
@@ -45,6 +47,7 @@ export function deviceWords(flags: DeviceFlags): readonly string[] {
   if (flags.ignoreRts === true) words.push('--ignore-rts');
   for (const [key, value] of Object.entries(flags.option ?? {})) words.push('--option', `${key}=${value}`);
   if (flags.busyPollUs !== undefined) words.push(`--busy-poll-us=${flags.busyPollUs}`);
+  if (flags.watch === true) words.push('--watch');
   return words;
 }
 

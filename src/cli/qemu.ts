@@ -28,7 +28,7 @@ import { EXIT_FAILURE, EXIT_OK } from './exit-codes.ts';
 import { type GuestTeller, jsonGuestTeller, textGuestTeller } from './qemu/events.ts';
 import { runGuest } from './qemu/run.ts';
 import { makeSocketFolder, socketParents } from './qemu/socket-folder.ts';
-import { type DeviceArgument, placeDevices } from './serve/device-argument.ts';
+import { checkWatch, type DeviceArgument, placeDevices } from './serve/device-argument.ts';
 import { TraceFile } from './serve/trace-file.ts';
 import { styleFor } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
@@ -49,6 +49,7 @@ Examples:
   vfio qemu edu ram
   vfio qemu edu ram -- -nographic -kernel bzImage -append console=ttyS0
   vfio qemu ./my-device.ts --option serial=42 --memory=4G -- -drive file=disk.qcow2
+  vfio qemu ./my-device.ts --watch
   vfio qemu edu --print -- -cdrom debian.iso
 
 What stands behind -- goes to QEMU and wins over what would be added: machine, accelerator, memory, console.
@@ -96,7 +97,8 @@ async function setUp(flags: QemuFlags): Promise<void> {
 
 async function run(texts: readonly string[], flags: QemuFlags, extra: readonly string[]): Promise<boolean> {
   // Before anything is looked for or made: the arguments may be wrong.
-  placeDevices(texts, '/tmp');
+  const named = placeDevices(texts, '/tmp');
+  if (flags.watch === true) checkWatch(named);
   const start = {
     memoryBytes: flags.memory ?? null,
     machine: null,
@@ -133,6 +135,7 @@ async function run(texts: readonly string[], flags: QemuFlags, extra: readonly s
       deviceOptions: deviceOptions(flags),
       busyPollUs: flags.busyPollUs ?? 0,
       trace: trace?.add ?? null,
+      watch: flags.watch ?? false,
       leaveNothing,
       command: command(devices),
       version: qemu.version,

@@ -6,7 +6,7 @@
 import { Command } from 'commander';
 import { addDeviceOptions, type DeviceFlags, deviceOptions, wholeNumber } from './device-options.ts';
 import { EXIT_OK } from './exit-codes.ts';
-import { type DeviceArgument, isModulePath, resolveDevices } from './serve/device-argument.ts';
+import { checkWatch, type DeviceArgument, resolveDevices } from './serve/device-argument.ts';
 import { jsonTeller, textTeller } from './serve/events.ts';
 import { type ServeOptions, serve } from './serve/run.ts';
 import { TraceFile } from './serve/trace-file.ts';
@@ -22,7 +22,6 @@ interface ServeFlags extends DeviceFlags {
   readonly trace?: string;
   /** True, or the path of the link. */
   readonly pty?: string | true;
-  readonly watch?: boolean;
 }
 
 const EXAMPLES = `
@@ -63,7 +62,6 @@ export function serveCommand(): Command {
       '--pty [link]',
       'serial: connect a pseudo terminal, with a symbolic link to it if you write --pty=PATH',
     )
-    .option('--watch', 'when the file of a device changes, reload the device while its client stays attached')
     .option('--worker', 'run each device in a thread of its own')
     .option('--trace <file>', 'write down what clients and devices say to each other; - is stderr')
     .option('--control', 'read commands from stdin')
@@ -84,7 +82,10 @@ async function run(texts: readonly string[], flags: ServeFlags): Promise<number>
     );
   }
   const pty = terminalOf(flags, devices);
-  if (flags.watch === true) checkWatch(devices, flags.worker ?? false);
+  if (flags.watch === true && flags.worker === true) {
+    throw new UsageError('--watch does not reach devices in other threads', 'Leave --worker or --watch out.');
+  }
+  if (flags.watch === true) checkWatch(devices);
   const trace = flags.trace === undefined ? null : TraceFile.open(flags.trace, { onEnd: tellTraceEnd });
   const output = process.stdout;
   const json = flags.json ?? false;
@@ -102,18 +103,6 @@ async function run(texts: readonly string[], flags: ServeFlags): Promise<number>
     tell: json ? jsonTeller(output) : textTeller(output, styleFor(output)),
   }).finally(() => trace?.close());
   return EXIT_OK;
-}
-
-function checkWatch(devices: readonly DeviceArgument[], worker: boolean): void {
-  if (worker) {
-    throw new UsageError('--watch does not reach devices in other threads', 'Leave --worker or --watch out.');
-  }
-  if (!devices.some(({ device }) => isModulePath(device))) {
-    throw new UsageError(
-      '--watch is for devices of modules, and edu and ram are none',
-      'Leave --watch out, or serve a module: vfio serve ./my-device.ts --watch.',
-    );
-  }
 }
 
 function tellTraceEnd(reason: string): void {

@@ -147,10 +147,15 @@ describe('vfio serve --watch', () => {
   });
 
   test.each([
-    ['edu', ['edu', '--watch'], 'a module'],
-    ['a device in a thread', ['./mine.ts', '--watch', '--worker'], 'Leave --worker or --watch out'],
+    ['edu', ['serve', 'edu', '--watch', '--socket-path=/tmp/none.sock'], 'a module'],
+    ['edu in a guest', ['qemu', 'edu', '--watch'], 'a module'],
+    [
+      'a thread',
+      ['serve', './mine.ts:/tmp/none.sock', '--watch', '--worker'],
+      'Leave --worker or --watch out',
+    ],
   ])('is a mistake for %s', (_what, args, nextStep) => {
-    const { code, stderr } = vfio(['serve', ...args, '--socket-path=/tmp/none.sock']);
+    const { code, stderr } = vfio(args);
     expect(code).toBe(2);
     expect(stderr).toContain(nextStep);
   });

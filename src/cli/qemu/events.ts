@@ -62,6 +62,9 @@ export function textGuestTeller(output: Output, style: Style, verbose: boolean):
         break;
       case 'log':
       case 'dma-fault':
+      case 'reload':
+      case 'reload-refused':
+      case 'reload-failed':
         tellServed(event);
         break;
       default:

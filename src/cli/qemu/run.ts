@@ -16,6 +16,8 @@ export interface GuestOptions {
   readonly busyPollUs: number;
   /** Sees every message; null: nobody does. */
   readonly trace: Trace | null;
+  /** Devices of modules are made anew when the module changes. */
+  readonly watch: boolean;
   /** Removes what was made for this run. Called also where this process ends by an error that nobody catches. */
   readonly leaveNothing: () => void;
   /** QEMU's program and arguments. */
@@ -52,7 +54,6 @@ export async function runGuest(options: GuestOptions): Promise<boolean> {
       ...options,
       fd: null,
       worker: false,
-      watch: false,
       controlInput: null,
       pty: { link: null },
       work: async () => {

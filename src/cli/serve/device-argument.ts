@@ -115,3 +115,12 @@ function nameOf(device: string): string {
   const base = device.split(/[/\\]/).at(-1)!;
   return base.replace(/\.[cm]?[jt]s$/, '');
 }
+
+/** Throws if none of the devices can change. */
+export function checkWatch(devices: readonly DeviceArgument[]): void {
+  if (devices.some(({ device }) => isModulePath(device))) return;
+  throw new UsageError(
+    '--watch is for devices of modules, and the built-in ones are none',
+    'Leave --watch out, or name a module: ./my-device.ts.',
+  );
+}
