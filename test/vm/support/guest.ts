@@ -249,7 +249,17 @@ function commandLine(folder: string, options: GuestOptions): [string, string[]] 
   return [
     cache.qemu,
     [
-      ...['-nodefaults', '-display', 'none', '-accel', 'tcg,thread=multi', '-cpu', 'max'],
+      ...[
+        '-run-with',
+        'exit-with-parent=on',
+        '-nodefaults',
+        '-display',
+        'none',
+        '-accel',
+        'tcg,thread=multi',
+        '-cpu',
+        'max',
+      ],
       ...['-m', `${memoryMiB}M`, '-smp', String(options.cpus ?? 1)],
       ...memoryArguments(memoryMiB, options.memory ?? 'shared'),
       ...['-kernel', kernel.image, '-initrd', initramfs],

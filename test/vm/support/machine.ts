@@ -171,7 +171,8 @@ async function startServers(
   const groups = apart ? devices.map((device) => [device]) : [devices];
   const servers = groups.map((group, index) => {
     const traced = trace === null ? [] : [`--trace=${serverTrace(folder, index)}`];
-    return new Serving([...group, '--json', ...traced, ...serveArgs]);
+    // With --control a server ends with its stdin, also when this process is killed.
+    return new Serving([...group, '--json', '--control', ...traced, ...serveArgs]);
   });
   for (const [index, server] of servers.entries()) {
     for (let ready = 0; ready < groups[index]!.length; ready++) await server.event('ready');
