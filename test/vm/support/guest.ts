@@ -29,7 +29,7 @@ export interface GuestOptions {
   readonly before?: readonly string[];
   /** Values of -device, in this order. */
   readonly devices?: readonly string[];
-  /** Which of QEMU's events are traced; null: none. Default: all of vfio-user. */
+  /** Which of QEMU's events are traced; null: none. Default: all of vfio-user, and every message in the servers. */
   readonly trace?: string | null;
   /** Whether a reboot of the guest is one; otherwise it ends QEMU. Default false. */
   readonly reboots?: boolean;

@@ -170,7 +170,7 @@ async function startServers(
   const devices = serve.map((device, index) => `${device}:${sockets[index]}`);
   const groups = apart ? devices.map((device) => [device]) : [devices];
   const servers = groups.map((group, index) => {
-    const traced = trace === null ? [] : [`--trace=${serverTrace(folder, index)}`];
+    const traced = trace !== undefined ? [] : [`--trace=${serverTrace(folder, index)}`];
     // With --control a server ends with its stdin, also when this process is killed.
     return new Serving([...group, '--json', '--control', ...traced, ...serveArgs]);
   });
