@@ -12,6 +12,7 @@ import {
   VFIO_USER_HEADER_SIZE,
   VFIO_USER_REGION_READ,
   VFIO_USER_REGION_WRITE,
+  VFIO_USER_REGION_WRITE_MULTI,
   VFIO_USER_WRITE_MULTI_MAX_BYTES,
   vfio_user_region_write_one,
 } from '../abi/index.ts';
@@ -43,6 +44,15 @@ const ENTRY_BYTES: number = vfio_user_region_write_one.size;
 /** Below this a loop is faster than making two views for a block copy. */
 const LOOP_BYTES = 64;
 const FIRST_SCRATCH_BYTES = 4096;
+
+/** Whether a command is one of those here. */
+export function isRegionAccess(command: number): boolean {
+  return (
+    command === VFIO_USER_REGION_READ ||
+    command === VFIO_USER_REGION_WRITE ||
+    command === VFIO_USER_REGION_WRITE_MULTI
+  );
+}
 
 /** Told of posted writes that could not be done: nobody else will hear of them. */
 export type OnDropped = (regionIndex: number, offset: number, count: number, errno: number) => void;

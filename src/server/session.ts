@@ -22,7 +22,6 @@ import {
   VFIO_USER_REGION_WRITE,
   VFIO_USER_REGION_WRITE_MULTI,
   VFIO_USER_VERSION,
-  vfio_user_version,
   vfioUserCommandName,
 } from '../abi/index.ts';
 import {
@@ -33,23 +32,16 @@ import {
   VfioError,
 } from '../core/index.ts';
 import type { FileShares } from '../memory/index.ts';
-import type { Connection, ConnectionHandler, ConnectionOptions } from '../sys/sys-layer.ts';
+import type { Connection, ConnectionHandler } from '../sys/sys-layer.ts';
 import { Attachment } from './attachment.ts';
 import { Background } from './background.ts';
 import { CommandQueue } from './command-queue.ts';
-import {
-  ABSURD_MESSAGE_BYTES,
-  CONGESTION_POLL_MS,
-  MAX_VERSION_JSON_BYTES,
-  REPLY_BATCH_BYTES,
-  SEND_QUEUE_BYTES,
-  SLICE_BYTES,
-  TURN_MS,
-} from './limits.ts';
+import { connectionOptions } from './connection-options.ts';
+import { ABSURD_MESSAGE_BYTES, CONGESTION_POLL_MS, SLICE_BYTES, TURN_MS } from './limits.ts';
 import { Message, NO_FDS } from './message.ts';
 import { encodeVersion, type Negotiated, negotiate, parseVersion } from './negotiate.ts';
 import { Outbox } from './outbox.ts';
-import { RegionAccess } from './region-access.ts';
+import { isRegionAccess, RegionAccess } from './region-access.ts';
 import { MessageMemory } from './remote-memory.ts';
 import { SessionReport } from './report.ts';
 import type { SessionContext } from './session-context.ts';
@@ -57,8 +49,6 @@ import { SlowCommands } from './slow-commands.ts';
 import { type TracedMessage, Tracer } from './trace.ts';
 import { TwinSocket } from './twin-socket.ts';
 
-/** Header and access structure of a region access. */
-const ACCESS_HEADER_BYTES = 32;
 /** Stands for the command of a message that takes the long way; no command has this number. */
 const NOT_SHORT = -1;
 /** The largest errno that Linux has. */
@@ -508,7 +498,8 @@ export class Session implements ConnectionHandler {
     if (!(Number.isInteger(errno) && errno > 0 && errno <= MAX_ERRNO)) {
       this.report.handlerFailed(vfioUserCommandName(command), new TypeError(`${errno} is no errno`));
       answered = ERRNO.EIO;
-    } else if (errno === ERRNO.EINVAL || !isAccess(command)) this.report.refused(command, errno, text);
+      // A refused access is a guest's mistake more often than a client's: no more than an errno.
+    } else if (errno === ERRNO.EINVAL || !isRegionAccess(command)) this.report.refused(command, errno, text);
     this.#message.fail(answered);
     if (this.#attachment === null) this.end(`${vfioUserCommandName(command)} refused: ${text}`, answered);
   }
@@ -524,26 +515,4 @@ export class Session implements ConnectionHandler {
     this.#message.fail(ERRNO.EIO);
     if (this.#attachment === null) this.end('VERSION failed', ERRNO.EIO);
   }
-}
-
-/** A refused access is a guest's mistake more often than a client's: no more than an errno. */
-function isAccess(command: number): boolean {
-  return (
-    command === VFIO_USER_REGION_READ ||
-    command === VFIO_USER_REGION_WRITE ||
-    command === VFIO_USER_REGION_WRITE_MULTI
-  );
-}
-
-function connectionOptions({ limits, busyPollUs, dedicated }: SessionContext): ConnectionOptions {
-  const smallBytes = VFIO_USER_HEADER_SIZE + vfio_user_version.size + MAX_VERSION_JSON_BYTES;
-  const largest = Math.max(ACCESS_HEADER_BYTES + limits.maxTransferBytes, smallBytes);
-  return {
-    maxMessageBytes: largest,
-    maxMessageFds: limits.maxMessageFds,
-    sendBufferBytes: largest + REPLY_BATCH_BYTES,
-    sendQueueBytes: Math.max(SEND_QUEUE_BYTES, 2 * largest),
-    busyPollUs,
-    dedicated,
-  };
 }
