@@ -52,14 +52,18 @@ export function carryState(old: VfioDevice, next: VfioDevice): ReplacedState {
   }
 }
 
-/** Waits for work of the device, but not for ever. null: there is none. */
-export async function withPatience(...work: readonly (Promise<void> | null)[]): Promise<void> {
-  const pending = work.filter((one) => one !== null);
-  if (pending.length === 0) return;
+/**
+ * Waits until the device is at no work any more, but not for ever. `work` says what to wait for next; null: nothing.
+ */
+export async function withPatience(work: () => Promise<void> | null): Promise<void> {
+  let over = false;
   let timer: NodeJS.Timeout | undefined;
   const patience = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, REPLACE_PATIENCE_MS);
+    timer = setTimeout(() => {
+      over = true;
+      resolve();
+    }, REPLACE_PATIENCE_MS);
   });
-  await Promise.race([Promise.all(pending), patience]);
+  for (let next = work(); next !== null && !over; next = work()) await Promise.race([next, patience]);
   clearTimeout(timer);
 }

@@ -196,15 +196,13 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
     this.#assertReplaceable(next);
     checkLayout(this.device, next);
     this.#replacing = true;
-    const session = this.#session;
-    const letGo = session?.hold();
     try {
-      await withPatience(session?.busy() ?? this.#busy, this.device.resetting);
+      await withPatience(() => this.#session?.slow.awaitReplacement() ?? this.#busy ?? this.device.resetting);
       this.#assertReplaceable(next);
       return this.#replace(next);
     } finally {
       this.#replacing = false;
-      letGo?.();
+      this.#session?.slow.goOn();
     }
   }
 
@@ -280,7 +278,6 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
     const session = this.#session;
     const state = carryState(old, next);
     const errors: unknown[] = [];
-    const letGo = session?.hold();
     session?.cutOff(errors);
     attempt(() => {
       next.takeOver(old, { carried: state === 'carried', attached: session?.attached ?? false });
@@ -290,7 +287,6 @@ export class VfioUserServer extends EventEmitter<ServerEvents> implements Sessio
     servedDevices.delete(old);
     servedDevices.add(next);
     session?.replaceDevice(old, errors);
-    letGo?.();
     for (const error of errors) this.handlerError({ during: 'the replacement of the device', error });
     this.#log('info', `${next.name}: a new instance took over (${state})`);
     return state;

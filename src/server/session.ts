@@ -137,10 +137,9 @@ export class Session implements ConnectionHandler {
     return this.#slow.busy();
   }
 
-  /** @internal Commands wait until the returned function is called. */
-  hold(): () => void {
-    this.#hold();
-    return () => this.#letGo(() => {});
+  /** @internal What the device is at. */
+  get slow(): SlowCommands {
+    return this.#slow;
   }
 
   /** @internal The device is about to be replaced: it reaches no memory of the client any more, its late answers nobody. */

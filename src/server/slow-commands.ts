@@ -47,6 +47,10 @@ export class SlowCommands {
   #busy: Promise<void> | null = null;
   /** Waits no longer for the device to be done with its last client. */
   #goOn: (() => void) | null = null;
+  /** Commands wait for a replacement. */
+  #heldBack = false;
+  /** Who wants to know when the pending command is answered. */
+  #waiters: (() => void)[] = [];
   #closed = false;
 
   constructor(host: SlowCommandHost) {
@@ -56,6 +60,24 @@ export class SlowCommands {
   /** Handlers that go on after their command was answered. */
   get backgroundSize(): number {
     return this.#host.background.size;
+  }
+
+  /**
+   * Commands wait until the device is replaced (`goOn`); but not while handlers are in the background, which may need what
+   * the client says only then. A promise: the device is at work still; call again when it resolves.
+   */
+  awaitReplacement(): Promise<void> | null {
+    const idle = this.#host.background.idle();
+    this.#holdBack(idle === null);
+    if (idle !== null) return idle;
+    if (this.#pending === null) return this.#busy;
+    // Answered in whatever way, for then its handler may be in the background.
+    return new Promise((resolve) => this.#waiters.push(resolve));
+  }
+
+  /** The replacement is over, or did not come about: commands are next. */
+  goOn(): void {
+    this.#holdBack(false);
   }
 
   /** Takes the command in `message` over, which is answered when `result` is there. `number` is its number for DMA. */
@@ -114,10 +136,11 @@ export class SlowCommands {
 
   /**
    * The device is being replaced: nobody waits for its handlers any more. A write counts as done, a read or a reset has
-   * failed. Commands are held meanwhile.
+   * failed. Commands wait until `goOn`.
    */
   abandon(): void {
     const pending = this.#pending;
+    this.#holdBack(true);
     if (pending?.isOfDevice) {
       const { slow } = pending;
       this.#host.report.stalled(pending.abandoned());
@@ -151,6 +174,13 @@ export class SlowCommands {
     });
   }
 
+  #holdBack(on: boolean): void {
+    if (on === this.#heldBack) return;
+    this.#heldBack = on;
+    if (on) this.#host.hold();
+    else this.#host.letGo(() => {});
+  }
+
   #done(pending: PendingCommand, answer: () => void): void {
     if (this.#pending === pending) {
       this.#settled();
@@ -162,6 +192,7 @@ export class SlowCommands {
     this.#pending = null;
     this.#host.access.slow = null;
     this.#patience.end();
+    for (const tell of this.#waiters.splice(0)) tell();
   }
 
   /** The pending write counts as done; its handler goes on in the background. */
