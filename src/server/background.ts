@@ -6,6 +6,7 @@
  * that a doorbell is never entered twice. Writes to other registers may overtake one that is here, as on hardware that
  * is at work.
  */
+import { ERRNO } from '../abi/index.ts';
 import { VfioError } from '../core/index.ts';
 import { MAX_BACKGROUND_HANDLERS } from './limits.ts';
 
@@ -51,19 +52,21 @@ export class Background {
   addWrite(range: WriteRange, result: Promise<number>): void {
     const done = result.then(
       (errno) => {
-        if (errno !== 0) this.#listener.dropped(range, errno);
+        if (errno !== 0 && this.#entries.has(entry)) this.#listener.dropped(range, errno);
       },
       (error: unknown) => {
+        if (!this.#entries.has(entry)) return;
         if (error instanceof VfioError) this.#listener.dropped(range, error.errno);
         else this.#listener.threw(range, error);
       },
     );
-    this.#add(range, done);
+    const entry: Entry = { range, done };
+    this.#add(entry);
   }
 
   /** Takes over any other handler. `done` never rejects. */
   add(done: Promise<void>): void {
-    this.#add(null, done);
+    this.#add({ range: null, done });
   }
 
   /** Resolves when every write to any of these bytes is done; null: there is none. */
@@ -85,19 +88,23 @@ export class Background {
     return new Promise((resolve) => this.#waiters.push(resolve));
   }
 
-  /** They are of a device that was replaced: nobody waits for them any more. */
-  forget(): void {
-    if (this.size === 0) return;
+  /**
+   * They are of a device that was replaced: nobody waits for them any more, nor hears what they say. Returns what tells the
+   * listener of each write that it was dropped.
+   */
+  forget(): (() => void)[] {
+    if (this.size === 0) return [];
+    const writes = [...this.#entries].flatMap(({ range }) => range ?? []);
     this.#entries.clear();
     this.#emptied();
+    return writes.map((range) => () => this.#listener.dropped(range, ERRNO.EIO));
   }
 
-  #add(range: WriteRange | null, done: Promise<void>): void {
-    const entry: Entry = { range, done };
+  #add(entry: Entry): void {
     this.#entries.add(entry);
     this.size += 1;
     if (this.size === 1) this.#listener.changed();
-    void done.then(() => {
+    void entry.done.then(() => {
       if (!this.#entries.delete(entry)) return;
       this.size -= 1;
       if (this.size === 0) this.#emptied();

@@ -144,7 +144,7 @@ export class Session implements ConnectionHandler {
 
   /** @internal The device is about to be replaced: it reaches no memory of the client any more, its late answers nobody. */
   cutOff(errors: unknown[]): void {
-    this.#slow.abandon();
+    this.#slow.abandon(errors);
     this.#attachment?.cutOff(errors);
   }
 

@@ -9,6 +9,7 @@
  * time instead.
  */
 import { ERRNO } from '../abi/index.ts';
+import { attempt } from '../core/index.ts';
 import type { Background } from './background.ts';
 import { READ_STALL_MS } from './limits.ts';
 import type { Message } from './message.ts';
@@ -138,18 +139,21 @@ export class SlowCommands {
    * The device is being replaced: nobody waits for its handlers any more. A write counts as done, a read or a reset has
    * failed. Commands wait until `goOn`.
    */
-  abandon(): void {
+  abandon(errors: unknown[]): void {
     const pending = this.#pending;
+    // The owner's listeners come last, and may throw.
+    const untold: (() => void)[] = [];
     this.#holdBack(true);
     if (pending?.isOfDevice) {
       const { slow } = pending;
-      this.#host.report.stalled(pending.abandoned());
+      untold.push(() => this.#host.report.stalled(pending.abandoned()));
       this.#busy = null;
       if (slow?.isWrite) this.#post(slow);
       else this.#fail(pending);
     }
     this.#goOn?.();
-    this.#host.background.forget();
+    untold.push(...this.#host.background.forget());
+    for (const tell of untold) attempt(tell, errors);
   }
 
   /** The session ends. Resolves when no handler is at work any more; null: none is. */
