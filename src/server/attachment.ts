@@ -86,6 +86,7 @@ export class Attachment {
   /** Ends the DMA of the device that is about to be replaced: its windows are empty, its transfers fault. */
   cutOff(errors: unknown[]): void {
     this.#engine.close();
+    this.remote.disown('no client is attached');
     attempt(() => {
       this.#context.device.dma = new NoClientDma();
     }, errors);
@@ -154,8 +155,7 @@ function handlerTable(
     background.size === 0
       ? access.writeMulti(view, at, size, noReply)
       : access.writeMultiBehind(view, at, size, noReply);
-  handlers[VFIO_USER_DEVICE_RESET] = (message) =>
-    resetDevice(context.device, access.background, remote, message);
+  handlers[VFIO_USER_DEVICE_RESET] = (message) => resetDevice(context, access.background, remote, message);
   handlers[VFIO_USER_DEVICE_FEATURE] = (message) => deviceFeature(message);
   return handlers;
 }

@@ -79,6 +79,8 @@ export class MessageMemory implements RemoteMemory {
   readonly #givenUp: Set<number> = new Set();
   readonly #outstanding: Request[] = [];
   readonly #waiting: Request[] = [];
+  /** Those of `#outstanding` that a device asked for which was replaced: no command waits for them. */
+  readonly #disowned: Set<Request> = new Set();
   #outstandingBytes = 0;
   #nextId = 0;
   #timer: NodeJS.Timeout | null = null;
@@ -98,9 +100,9 @@ export class MessageMemory implements RemoteMemory {
     return this.#closed;
   }
 
-  /** Requests without an answer, those in line included. */
+  /** Requests of the present device without an answer, those in line included. */
   get pending(): number {
-    return this.#outstanding.length + this.#waiting.length;
+    return this.#outstanding.length - this.#disowned.size + this.#waiting.length;
   }
 
   read(iova: number, target: Uint8Array, at: number, length: number): Promise<number | DmaFaultReason> {
@@ -139,6 +141,13 @@ export class MessageMemory implements RemoteMemory {
   refuseAll(reason: DmaFaultReason | null): void {
     this.#refusal = reason;
     if (reason !== null) this.#giveUp(() => true, reason);
+  }
+
+  /** The device is replaced: what it asked for and was not sent never is; what is under way may be answered. */
+  disown(reason: DmaFaultReason): void {
+    this.#refusal = null;
+    for (const request of this.#waiting.splice(0)) request.resolve(reason);
+    for (const request of this.#outstanding) this.#disowned.add(request);
   }
 
   /** Takes a reply that came on the socket that our commands leave on. One that nobody waits for is dropped. */
@@ -264,6 +273,7 @@ export class MessageMemory implements RemoteMemory {
     if (index < 0) return null;
     const [request] = this.#outstanding.splice(index, 1);
     this.#outstandingBytes -= request!.length;
+    this.#disowned.delete(request!);
     return request!;
   }
 
