@@ -96,6 +96,8 @@ export class RegionAccess {
     this.#device = next;
     this.#lastIndex = -1;
     this.#last = null;
+    // Code of the old one may have kept a view of it.
+    this.#leaveScratch();
   }
 
   /** REGION_WRITE at `view[at]`. Errors: EINVAL malformed or outside the region; EIO cannot be reached; the handler's. */
