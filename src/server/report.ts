@@ -4,7 +4,7 @@
 import { ERRNO, errnoName, vfioUserCommandName } from '../abi/index.ts';
 import { MAX_LOGGED_ERRORS } from './limits.ts';
 import type { Logger } from './logger.ts';
-import type { SessionObserver, StallEvent } from './session-context.ts';
+import type { SessionContext, SessionObserver, StallEvent } from './session-context.ts';
 
 /** The mistakes of one session. */
 export class SessionReport {
@@ -17,13 +17,13 @@ export class SessionReport {
   /** Commands whose handlers the client could not wait for. */
   stalls = 0;
 
-  readonly #name: string;
+  readonly #of: Pick<SessionContext, 'device'>;
   readonly #log: Logger;
   readonly #observer: SessionObserver;
 
-  /** `name` is the device's. */
-  constructor(name: string, log: Logger, observer: SessionObserver) {
-    this.#name = name;
+  /** `of` names the device, which may be replaced. */
+  constructor(of: Pick<SessionContext, 'device'>, log: Logger, observer: SessionObserver) {
+    this.#of = of;
     this.#log = log;
     this.#observer = observer;
   }
@@ -47,7 +47,7 @@ export class SessionReport {
     this.handlerErrors += 1;
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
     if (this.handlerErrors <= MAX_LOGGED_ERRORS) {
-      this.#log('error', `${this.#name}: threw during ${during}: ${text}`);
+      this.#log('error', `${this.#of.device.name}: threw during ${during}: ${text}`);
     }
     this.#observer.handlerError({ during, error });
   }
@@ -69,6 +69,6 @@ export class SessionReport {
   #warn(text: string, occurrence: number): void {
     if (occurrence > MAX_LOGGED_ERRORS) return;
     const last = occurrence === MAX_LOGGED_ERRORS ? ' (no more of these are logged)' : '';
-    this.#log('warn', `${this.#name}: ${text}${last}`);
+    this.#log('warn', `${this.#of.device.name}: ${text}${last}`);
   }
 }

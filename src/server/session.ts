@@ -92,7 +92,7 @@ export class Session implements ConnectionHandler {
   constructor(fd: number, context: SessionContext, peerPid: number | null, after: Promise<void> | null) {
     const { device, sys, limits } = context;
     this.#context = context;
-    this.report = new SessionReport(device.name, context.log, context.observer);
+    this.report = new SessionReport(context, context.log, context.observer);
     this.peerPid = peerPid;
     this.#connection = sys.connection(fd, connectionOptions(context), this);
     this.#received = this.#connection.received;
@@ -389,9 +389,9 @@ export class Session implements ConnectionHandler {
   }
 
   #newTracer(socket: TracedMessage['socket']): Tracer | null {
-    const { trace, device } = this.#context;
+    const { trace } = this.#context;
     if (trace === null) return null;
-    return new Tracer(trace, device.name, socket, (error) => this.report.handlerFailed('a trace', error));
+    return new Tracer(trace, this.#context, socket, (error) => this.report.handlerFailed('a trace', error));
   }
 
   #traceReceived(at: number, fds: number): void {

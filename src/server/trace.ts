@@ -21,9 +21,14 @@ export interface TracedMessage {
 /** Told of each message in order: the client's when they come in, the server's when they are put together. */
 export type Trace = (message: TracedMessage) => void;
 
+/** Whose messages are shown: the present instance of the device, which may be replaced. */
+export interface Traced {
+  readonly device: { readonly name: string };
+}
+
 /** Hands the messages of one connection to a trace. */
 export class Tracer {
-  readonly #device: string;
+  readonly #traced: Traced;
   readonly #socket: TracedMessage['socket'];
   readonly #onError: (error: unknown) => void;
   #trace: Trace | null;
@@ -31,12 +36,12 @@ export class Tracer {
   /** `onError` is told what the trace throws; then it is not called again. */
   constructor(
     trace: Trace,
-    device: string,
+    traced: Traced,
     socket: TracedMessage['socket'],
     onError: (error: unknown) => void,
   ) {
     this.#trace = trace;
-    this.#device = device;
+    this.#traced = traced;
     this.#socket = socket;
     this.#onError = onError;
   }
@@ -58,7 +63,7 @@ export class Tracer {
     if (this.#trace === null) return;
     const timeMs = performance.timeOrigin + performance.now();
     try {
-      this.#trace({ timeMs, device: this.#device, sender, socket: this.#socket, bytes, fds });
+      this.#trace({ timeMs, device: this.#traced.device.name, sender, socket: this.#socket, bytes, fds });
     } catch (error) {
       this.#trace = null;
       this.#onError(error);
