@@ -47,7 +47,7 @@ export class SlowCommands {
   /** Settles when the device is done with the last command that took time. */
   #busy: Promise<void> | null = null;
   /** Waits no longer for the device to be done with its last client. */
-  #goOn: (() => void) | null = null;
+  #endWait: (() => void) | null = null;
   /** Commands wait for a replacement. */
   #heldBack = false;
   /** Who wants to know when the pending command is answered. */
@@ -117,15 +117,15 @@ export class SlowCommands {
     this.#busy = last;
     this.#host.hold();
     const timer = setTimeout(giveUp, this.#host.replyTimeoutMs).unref();
-    const goOn = (): void => {
-      if (this.#goOn !== goOn) return;
-      this.#goOn = null;
+    const endWait = (): void => {
+      if (this.#endWait !== endWait) return;
+      this.#endWait = null;
       clearTimeout(timer);
       if (this.#busy === last) this.#busy = null;
       this.#host.letGo(() => {});
     };
-    this.#goOn = goOn;
-    void last.then(goOn);
+    this.#endWait = endWait;
+    void last.then(endWait);
   }
 
   /** Resolves when no handler is at work; null: none is. */
@@ -147,11 +147,12 @@ export class SlowCommands {
     if (pending?.isOfDevice) {
       const { slow } = pending;
       untold.push(() => this.#host.report.stalled(pending.abandoned()));
-      this.#busy = null;
       if (slow?.isWrite) this.#post(slow);
       else this.#fail(pending);
     }
-    this.#goOn?.();
+    // What is pending else is no work of the device.
+    if (pending === null || pending.isOfDevice) this.#busy = null;
+    this.#endWait?.();
     untold.push(...this.#host.background.forget());
     for (const tell of untold) attempt(tell, errors);
   }
