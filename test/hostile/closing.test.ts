@@ -20,7 +20,8 @@ test('a client that sends a socket which lingers delays nobody', async () => {
   const program = join(attack.target.folder, 'linger');
   execFileSync('cc', ['-o', program, fileURLToPath(new URL('linger.c', import.meta.url))]);
   child = spawn(program, [attack.target.victimPath], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const [said] = await once(child.stdout!, 'data');
+  const ended = once(child, 'exit').then(([code]) => [`ended with ${code}`]);
+  const [said] = await Promise.race([once(child.stdout!, 'data'), ended]);
   expect(String(said)).toBe('sent\n');
   await pause(1000);
   // The peer that never read is gone, and with it whatever waited for it.

@@ -34,18 +34,21 @@ interface SessionOptions {
 async function session(options: SessionOptions, work: (session: Session) => Promise<void>): Promise<void> {
   await inFolder(async (folder) => {
     const link = join(folder, 'tty');
-    await Machine.run({ serve: ['serial'], serveArgs: [`--pty=${link}`, `--busy-poll-us=200`], ...options }, async (machine) => {
-      const terminal = await Terminal.open(link);
-      const port = await machine.guest.run(
-        `for t in /sys/class/tty/ttyS*; do case $(readlink -f $t/device) in *${machine.address(SERIAL)}*) basename $t;; esac; done`,
-      );
-      expect(port).toMatch(/^ttyS\d+$/);
-      try {
-        await work({ machine, terminal, port });
-      } finally {
-        await terminal.close();
-      }
-    });
+    await Machine.run(
+      { serve: ['serial'], serveArgs: [`--pty=${link}`, `--busy-poll-us=200`], ...options },
+      async (machine) => {
+        const terminal = await Terminal.open(link);
+        const port = await machine.guest.run(
+          `for t in /sys/class/tty/ttyS*; do case $(readlink -f $t/device) in *${machine.address(SERIAL)}*) basename $t;; esac; done`,
+        );
+        expect(port).toMatch(/^ttyS\d+$/);
+        try {
+          await work({ machine, terminal, port });
+        } finally {
+          await terminal.close();
+        }
+      },
+    );
   });
 }
 
