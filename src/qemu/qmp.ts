@@ -47,7 +47,9 @@ export class Qmp {
     this.#socket = socket;
     this.#lines = createInterface({ input: socket });
     this.#lines.on('line', (line) => this.#take(line));
+    // QEMU is gone, which 'close' tells. readline passes the socket's errors on.
     socket.on('error', () => {});
+    this.#lines.on('error', () => {});
     socket.on('close', () => this.#end());
   }
 
