@@ -20,6 +20,8 @@ const READS = 20_000;
 /** What was measured: ns a read, and bytes a second. */
 interface GuestFigures {
   readonly readNs: number;
+  /** The same with a server that looks again for a while before it sleeps. */
+  readonly busyReadNs: number;
   readonly qemuReadNs: number;
   readonly dma: number;
   readonly qemuDma: number;
@@ -61,7 +63,7 @@ async function peerBandwidth(vm: Machine): Promise<number> {
 }
 
 async function measure(): Promise<GuestFigures> {
-  const figures = { readNs: 0, qemuReadNs: 0, dma: 0, qemuDma: 0, peer: 0, peerByMessages: 0 };
+  const figures = { readNs: 0, busyReadNs: 0, qemuReadNs: 0, dma: 0, qemuDma: 0, peer: 0, peerByMessages: 0 };
   await machine({}, async (vm) => {
     figures.peer = await peerBandwidth(vm);
     const { guest } = vm;
@@ -73,6 +75,10 @@ async function measure(): Promise<GuestFigures> {
     figures.qemuDma = await repeated(() =>
       guest.run(`pci copy ${QEMU_EDU} 0 ${TRANSFER_BYTES} ${QEMU_TRANSFERS}`),
     );
+  });
+  await machine({ serveArgs: ['--busy-poll-us=200'] }, async (vm) => {
+    await new PciShell(vm).enable(EDU);
+    figures.busyReadNs = await repeated(() => vm.guest.run(`pci poll ${vm.address(EDU)} 0 0 ${READS}`));
   });
   await machine({ apart: true }, async (vm) => {
     figures.peerByMessages = await peerBandwidth(vm);
