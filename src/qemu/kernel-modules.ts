@@ -20,7 +20,7 @@ const indexes = new Map<string, ReadonlyMap<string, string>>();
 
 /**
  * `wanted` and everything they depend on, dependencies first. A module that is built into the kernel has no file and is
- * left out, so only a name in `required` that is nowhere is an error (ENOENT).
+ * left out, and so is a name that the kernel does not know.
  * @param busybox decompresses where the modules are .ko.xz
  */
 export function moduleClosure(
@@ -42,11 +42,6 @@ export function moduleClosure(
   };
   for (const name of wanted) add(canonical(name));
   return order;
-}
-
-/** Whether the kernel has `name` as a module, and not built in or not at all. */
-export function hasModule(folder: string, name: string): boolean {
-  return indexOf(folder).has(canonical(name));
 }
 
 /** What a module's .modinfo says it depends on. */

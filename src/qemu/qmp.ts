@@ -108,7 +108,7 @@ function gone(command: string): VfioError {
 }
 
 /** QEMU makes its sockets some time after it was started. */
-async function connectPatiently(path: string): Promise<Socket> {
+export async function connectPatiently(path: string): Promise<Socket> {
   for (let tries = 1; ; tries++) {
     try {
       return await connectOnce(path);
@@ -128,5 +128,3 @@ function connectOnce(path: string): Promise<Socket> {
     socket.once('error', reject);
   });
 }
-
-export { connectPatiently };

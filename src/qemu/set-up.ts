@@ -33,7 +33,7 @@ const KERNEL_SUITE: Readonly<Record<KernelSeries, string>> = {
 };
 const KERNEL_PACKAGE = 'linux-image-amd64';
 const IMAGE_PREFIX = 'linux-image-';
-/** Since 6.17 Debian splits the image package in two; the one that others depend on is empty. */
+/** Of these the image package is empty: kernel and modules are packages of their own. */
 const SPLIT_IMAGE: ReadonlySet<KernelSeries> = new Set(['7.3']);
 
 /** Fetches what is missing and returns the whole. Rejects with ENOENT or EIO, and what to do about it. */

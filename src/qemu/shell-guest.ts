@@ -93,7 +93,7 @@ export function shellGuest(): ShellGuest | null {
   return {
     kernel: kernel.image,
     initramfs,
-    // no_timer_check: a busy host would look like a broken timer.
+    // On a busy host a kernel was seen to take its timer for broken, and to panic.
     append: 'console=ttyS0 quiet panic=-1 no_timer_check',
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };

@@ -89,8 +89,7 @@ const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 const status = (port: string): string => `grep '^${port.slice(4)}:' /proc/tty/driver/*`;
 
 /**
- * Somebody at a terminal: a prompt, an answer that is echoed, then everything that is typed comes back. By dd, because
- * busybox's cat uses sendfile, which waits for more than a terminal has.
+ * Somebody at a terminal: a prompt, an answer that is echoed, then everything that is typed comes back.
  */
 async function login({ machine, terminal, port }: Session): Promise<void> {
   const script = `

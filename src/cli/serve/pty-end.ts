@@ -13,7 +13,7 @@ import type { Pty, SysLayer, Watcher } from '../../sys/index.ts';
 const CHUNK_BYTES = 4096;
 /**
  * A line has a speed, about 128,000 bits a second here. Without one a guest's interrupt handler finds the FIFO full again
- * whenever it has emptied it, goes on for good, and Linux drops what its starved reader does not fetch; RTS comes too late.
+ * whenever it has emptied it: Linux with one processor then did nothing else, and its readers got nothing for a minute.
  */
 const BURST_BYTES = 16;
 const BURST_MS = 1;

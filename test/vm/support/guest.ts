@@ -41,7 +41,7 @@ export interface QemuEnd {
   readonly signal: NodeJS.Signals | null;
 }
 
-/** The check of the timer takes real time for simulated time, and panics where the machine is busy. */
+/** On a busy machine a kernel was seen to take its timer for broken, and to panic. */
 const KERNEL_COMMAND_LINE = 'console=ttyS0 quiet panic=-1 no_timer_check';
 const BOOT_TIMEOUT_MS = 90_000;
 const COMMAND_TIMEOUT_MS = 60_000;
@@ -50,8 +50,8 @@ const MAX_CONSOLE_CHARS = 4 << 20;
 
 /**
  * Says that it is there, then takes commands from the second serial port, a line each: a number, and the command in base64,
- * so that it may have any form. Each runs in a shell of its own. It is not process 1, because that is told of the end of
- * every orphan, and busybox's `read` loses what it has when a signal comes.
+ * so that it may have any form. Each runs in a shell of its own. It is not process 1, which is told of the end of every
+ * orphan: lines were seen to lose their beginning there.
  */
 const COMMAND_LOOP = `
 stty -F /dev/ttyS1 raw -echo
