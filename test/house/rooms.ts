@@ -13,15 +13,30 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   server: ['abi', 'core', 'bus', 'sys', 'memory'],
   qemu: ['abi', 'core', 'sys'],
   client: ['abi', 'core', 'sys', 'memory'],
+  sim: ['core'],
+  explore: ['core', 'sim'],
   testing: ['abi', 'core', 'bus', 'sys', 'memory', 'server', 'client'],
   devices: ['abi', 'core', 'bus'],
   drivers: ['abi', 'core', 'client', 'devices'],
-  cli: ['abi', 'core', 'bus', 'sys', 'memory', 'server', 'client', 'devices', 'drivers', 'qemu'],
+  cli: [
+    'abi',
+    'core',
+    'bus',
+    'sys',
+    'memory',
+    'server',
+    'client',
+    'devices',
+    'drivers',
+    'qemu',
+    'sim',
+    'explore',
+  ],
   '.': ['abi', 'core', 'bus', 'sys', 'memory', 'server', 'client', 'devices', 'drivers'],
 };
 
 /** Rooms without I/O: nothing from Node, no clock, no randomness, so that both worlds can run them. */
-export const PURE_ROOMS: readonly string[] = ['abi', 'core', 'bus', 'devices'];
+export const PURE_ROOMS: readonly string[] = ['abi', 'core', 'bus', 'devices', 'sim', 'explore'];
 
 export const LONGEST_FILE_LINES = 600;
 

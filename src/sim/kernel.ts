@@ -1,0 +1,468 @@
+/*
+ * The software of the simulated host: the very objects of src/core, set up as a design wants them.
+ *
+ * A call changes the core at once, because who calls holds the locks. What the core then asks of the hardware (page table
+ * entries to clear, IOMMU mappings to revoke, memory to put aside) is not done but written down, in the core's own order: the
+ * host does it step by step, and others run in between.
+ */
+import {
+  Container,
+  type DeviceFile,
+  DeviceMemory,
+  type DmaMapping,
+  type DmaSource,
+  deviceFromVma,
+  ForeignFile,
+  offsetInRegion,
+  offsetToIndex,
+  PAGE_SIZE,
+  pgoffToOffset,
+  type Reason,
+  type RegionMemory,
+  VfioDevice,
+  VfioError,
+  Vma,
+} from '../core/index.ts';
+import type { Design } from './design.ts';
+import { type Plan, VMA_SPACING } from './plan.ts';
+
+/** One call into the core, by numbers of the plan. */
+export type KernelCall =
+  | { readonly call: 'open' | 'release'; readonly device: number }
+  | { readonly call: 'mmap'; readonly vma: number; readonly place: number }
+  | { readonly call: 'munmap'; readonly vma: number; readonly part: 'all' | 'head' | 'tail' }
+  | { readonly call: 'mremap'; readonly vma: number }
+  | { readonly call: 'fork'; readonly vmas: readonly number[] }
+  | { readonly call: 'suspend' | 'resume'; readonly device: number; readonly reason: Reason }
+  | { readonly call: 'map' | 'unmap' | 'letGo'; readonly mapping: number }
+  | {
+      readonly call: 'consent';
+      readonly device: number;
+      readonly region: number;
+      readonly dma: 'allow' | 'deny';
+    };
+
+/** What the core asks of the hardware. */
+export type Effect =
+  | { readonly kind: 'zap'; readonly vma: number; readonly page: number; readonly pages: number }
+  /** `restore` gives back; the others take away: for now, with the device, because it was unmapped. */
+  | { readonly kind: 'restore' | 'revoke' | 'released' | 'unmapped'; readonly mapping: number }
+  | { readonly kind: 'park' | 'unpark'; readonly device: number; readonly region: number };
+
+/** What a page fault finds: nobody may have it; page - 1 of the VMA's device; or from FIXED on, a frame. */
+export const SIGBUS = 0;
+export const FIXED = 0x8000;
+
+/** What others can see of the core's objects. */
+export interface KernelFacts {
+  /** By page of all VMA slots: see SIGBUS. */
+  readonly faults: readonly number[];
+  /** The VMA whose vm_pgoff is not the region coding of what it shows, or -1. */
+  readonly miscoded: number;
+  /** By mapping: the page of its device + 1 that the core holds for it, 0 not mapped, FIXED not known. */
+  readonly targets: readonly number[];
+  /** By mapping: mapped, and reachable at this moment. */
+  readonly reachable: readonly boolean[];
+  /** By device: who listens to its notifier. */
+  readonly listeners: readonly number[];
+}
+
+/** Where the second place of a moved VMA lies. */
+const MOVED = VMA_SPACING / 2;
+
+/** A source that is only frame numbers, as type1 has it: nobody is asked, nobody tells. */
+class PfnSource implements DmaSource {
+  readonly kind = 'client';
+  readonly description = 'whatever the page table led to';
+  unavailable(): null {
+    return null;
+  }
+  detach(): void {}
+}
+
+interface Mapped {
+  readonly mapping: DmaMapping;
+  readonly unsubscribe: readonly (() => void)[];
+}
+
+/** The core under one design, for one plan. */
+export class Kernel {
+  /** What the last call asked of the hardware, in order. */
+  effects: Effect[] = [];
+  readonly #plan: Plan;
+  readonly #design: Design;
+  readonly #devices: VfioDevice[];
+  readonly #instances: number[];
+  readonly #containers: readonly Container[];
+  readonly #vmas: (Vma | null)[];
+  readonly #mapped: (Mapped | null)[];
+  readonly #foreign: ForeignFile = new ForeignFile('memory of another driver');
+
+  constructor(plan: Plan, design: Design) {
+    this.#plan = plan;
+    this.#design = design;
+    this.#devices = plan.devices.map((_, i) => this.#makeDevice(i));
+    this.#instances = plan.devices.map(() => 0);
+    this.#containers = plan.containers.map(() => this.#makeContainer());
+    this.#vmas = plan.vmas.map(() => null);
+    this.#mapped = plan.mappings.map(() => null);
+  }
+
+  device(device: number): VfioDevice {
+    return this.#devices[device]!;
+  }
+
+  container(container: number): Container {
+    return this.#containers[container]!;
+  }
+
+  /** Returns 0, or the errno of a refusal as a word. What is to be done then is in `effects`. */
+  call(call: KernelCall): '0' | string {
+    this.effects = [];
+    try {
+      this.#dispatch(call);
+      return '0';
+    } catch (error) {
+      if (error instanceof VfioError) return error.code;
+      throw error;
+    }
+  }
+
+  /** What can be seen of the objects now. */
+  facts(): KernelFacts {
+    const { devices, vmas, mappings } = this.#plan;
+    return {
+      faults: vmas.flatMap(({ pages }, i) =>
+        Array.from({ length: pages }, (_, page) => this.#fault(i, page)),
+      ),
+      miscoded: vmas.findIndex((_, i) => this.#miscoded(i)),
+      targets: mappings.map((_, i) => this.#target(i)),
+      reachable: mappings.map((_, i) => this.#reachable(i)),
+      listeners: devices.map((_, i) => {
+        const device = this.#devices[i]!;
+        return (
+          device.listenerCount('suspend') + device.listenerCount('resume') + device.listenerCount('release')
+        );
+      }),
+    };
+  }
+
+  /** Equal for kernels that behave the same from now on. */
+  key(): string {
+    const devices = this.#devices.map((device, i) => [
+      this.#instances[i],
+      device.released,
+      [...device.regions.values()].map(({ blockers, areas }) => [blockers, areas[0]?.dma]),
+      device.addressSpace.size,
+      device.listenerCount('suspend'),
+      device.listenerCount('resume'),
+      device.listenerCount('release'),
+    ]);
+    const vmas = this.#vmas.map((vma) => vma && [vma.start, vma.sizeBytes, vma.pgoff, vma.space !== null]);
+    const mapped = this.#mapped.map((each) => each && this.#mappedKey(each.mapping));
+    const containers = this.#containers.map(({ size }) => size);
+    return JSON.stringify([devices, vmas, mapped, containers]);
+  }
+
+  #mappedKey({ iova, size, source, dying, inFlight }: DmaMapping): unknown[] {
+    if (!(source instanceof DeviceMemory)) return [iova, size, dying, inFlight];
+    return [
+      iova,
+      size,
+      dying,
+      inFlight,
+      this.#devices.indexOf(source.device),
+      source.region.index,
+      source.offset,
+    ];
+  }
+
+  #dispatch(call: KernelCall): void {
+    switch (call.call) {
+      case 'open':
+        this.#open(call.device);
+        return;
+      case 'release':
+        this.#devices[call.device]!.release();
+        return;
+      case 'suspend':
+        this.#suspend(call.device, call.reason);
+        return;
+      case 'resume':
+        this.#devices[call.device]!.resume(call.reason);
+        return;
+      case 'mmap':
+        this.#mmap(call.vma, call.place);
+        return;
+      case 'munmap':
+        this.#munmap(call.vma, call.part);
+        return;
+      case 'mremap':
+        this.#mremap(call.vma);
+        return;
+      case 'fork':
+        for (const vma of call.vmas) this.#fork(vma);
+        return;
+      case 'map':
+        this.#map(call.mapping);
+        return;
+      case 'unmap':
+        this.#unmap(call.mapping);
+        return;
+      case 'letGo':
+        this.#letGo(call.mapping);
+        return;
+      case 'consent':
+        this.#devices[call.device]!.regions.get(call.region)!.setConsent(0, call.dma);
+    }
+  }
+
+  #makeDevice(device: number): VfioDevice {
+    const { name, kind, regions } = this.#plan.devices[device]!;
+    const { consent, zap } = this.#design;
+    const willing = regions.some(({ dma }) => dma === 'allow');
+    const made = new VfioDevice({
+      name,
+      kind,
+      irqs: [],
+      regions: regions.map(({ index, pages, dma }) => ({
+        index,
+        sizeBytes: pages * PAGE_SIZE,
+        areas: [
+          {
+            offset: 0,
+            size: pages * PAGE_SIZE,
+            dma: consent === 'region' ? dma : consent === 'device' && !willing ? 'deny' : 'allow',
+          },
+        ],
+      })),
+    });
+    if (zap[kind] === 'bar-range' || zap[kind] === 'everything') {
+      made.addressSpace.onZap = (vma, start, length) => this.#zapped(vma, start, length);
+    }
+    if (this.#design.park) {
+      for (const [region, { index }] of regions.entries())
+        made.region(index).memory = this.#memory(device, region, made.region(index).sizeBytes);
+    }
+    return made;
+  }
+
+  /** Memory that only says what is to be done with it; the bytes are the host's. */
+  #memory(device: number, region: number, sizeBytes: number): RegionMemory {
+    const bytes = new Uint8Array(0);
+    return {
+      sizeBytes,
+      lost: false,
+      bytesAt: () => bytes,
+      windowStart: () => 0,
+      suspend: () => this.effects.push({ kind: 'park', device, region }),
+      resume: () => this.effects.push({ kind: 'unpark', device, region }),
+      release: () => {},
+      clear: () => {},
+    };
+  }
+
+  #makeContainer(): Container {
+    const container = new Container();
+    container.onUnmap((mapping) => {
+      const at = this.#mapped.findIndex((each) => each?.mapping === mapping);
+      if (at >= 0) this.effects.push({ kind: 'unmapped', mapping: at });
+    });
+    return container;
+  }
+
+  #open(device: number): void {
+    if (!this.#devices[device]!.released) return;
+    this.#devices[device] = this.#makeDevice(device);
+    this.#instances[device]!++;
+  }
+
+  #suspend(device: number, reason: Reason): void {
+    const target = this.#devices[device]!;
+    const zap = this.#design.zap[target.kind];
+    const whole = { start: 0, length: target.regionCount * 2 ** 40 };
+    const { start, length } = zap === 'everything' ? whole : target.memoryRange;
+    target.suspend(reason, start, length);
+    if (zap !== 'vma-list') return;
+    for (const [vma, slot] of this.#plan.vmas.entries()) {
+      if (slot.device !== device || this.#vmas[vma] === null) continue;
+      if (!this.#plan.devices[device]!.regions[slot.region]!.isBar) continue;
+      this.effects.push({ kind: 'zap', vma, page: 0, pages: slot.pages });
+    }
+  }
+
+  #zapped(vma: Vma, start: number, length: number): void {
+    const at = this.#vmas.indexOf(vma);
+    const base = this.#base(at, vma);
+    this.effects.push({ kind: 'zap', vma: at, page: (start - base) / PAGE_SIZE, pages: length / PAGE_SIZE });
+  }
+
+  /** Address of page 0 of the slot that a VMA is in. */
+  #base(slot: number, vma: Vma): number {
+    const home = (slot + 1) * VMA_SPACING;
+    return vma.start >= home + MOVED ? home + MOVED : home;
+  }
+
+  #mmap(slot: number, place: number): void {
+    const { device, region, page, pages, process } = this.#plan.vmas[slot]!;
+    const start = (slot + 1) * VMA_SPACING;
+    const name = this.#plan.processes[process]!;
+    const make = (file: DeviceFile | ForeignFile, pgoff: number): Vma =>
+      new Vma({ file, process: name, start, sizeBytes: pages * PAGE_SIZE, pgoff });
+    if (device < 0) {
+      this.#vmas[slot] = make(this.#foreign, 0);
+      return;
+    }
+    const target = this.#devices[device]!;
+    const planned = this.#plan.devices[device]!.regions[region]!;
+    const shown = target.region(planned.index);
+    if (!shown.covers(page * PAGE_SIZE, pages * PAGE_SIZE))
+      throw new VfioError('EINVAL', `pages ${page} to ${page + pages} of ${shown.name} cannot be mapped`);
+    const pfn = planned.addresses[place]! / PAGE_SIZE + page;
+    const coded = shown.offset / PAGE_SIZE + page;
+    const vma = make(target.file, this.#design.pgoff[target.kind] === 'pfn' ? pfn : coded);
+    target.addressSpace.insert(vma);
+    this.#vmas[slot] = vma;
+  }
+
+  #munmap(slot: number, part: 'all' | 'head' | 'tail'): void {
+    let gone = this.#vmas[slot]!;
+    if (part === 'all' || gone.sizeBytes === PAGE_SIZE) this.#vmas[slot] = null;
+    else if (gone.space === null) gone.shrink(gone.sizeBytes - PAGE_SIZE, part);
+    else {
+      const [low, high] = gone.split(part === 'head' ? gone.start + PAGE_SIZE : gone.end - PAGE_SIZE);
+      this.#vmas[slot] = part === 'head' ? high : low;
+      gone = part === 'head' ? low : high;
+    }
+    gone.space?.remove(gone);
+  }
+
+  #mremap(slot: number): void {
+    const vma = this.#vmas[slot]!;
+    const base = this.#base(slot, vma);
+    const home = (slot + 1) * VMA_SPACING;
+    vma.move(vma.start - base + (base === home ? home + MOVED : home));
+  }
+
+  #fork(slot: number): void {
+    const { parent } = this.#plan.vmas[slot]!;
+    const from = this.#vmas[parent];
+    if (from === null || from === undefined || this.#vmas[slot] !== null) return;
+    const start = from.start - this.#base(parent, from) + (slot + 1) * VMA_SPACING;
+    const { file, sizeBytes, pgoff } = from;
+    const vma = new Vma({ file, process: this.#plan.vmas[slot]!.name, start, sizeBytes, pgoff });
+    from.space?.insert(vma);
+    this.#vmas[slot] = vma;
+  }
+
+  #map(slot: number): void {
+    const { container, vma: vmaSlot, page, iova } = this.#plan.mappings[slot]!;
+    const vma = this.#vmas[vmaSlot];
+    if (vma === null || vma === undefined) throw new VfioError('EFAULT', 'nothing is mapped there');
+    const address = this.#base(vmaSlot, vma) + page * PAGE_SIZE;
+    const into = this.#containers[container]!;
+    const request = { iova, size: PAGE_SIZE, read: true, write: true };
+    if (this.#design.learn === 'page-walk') {
+      const mapping = into.map({ ...request, source: new PfnSource() });
+      into.acquire(mapping);
+      this.#mapped[slot] = { mapping, unsubscribe: this.#watchOwner(slot, vma) };
+      return;
+    }
+    const found = deviceFromVma(vma, address, PAGE_SIZE);
+    if (found === null) throw new VfioError('EINVAL', 'this VMA may not reach an IOMMU');
+    const source = new DeviceMemory({ region: found.region, offset: found.offset, sizeBytes: PAGE_SIZE });
+    const mapping = into.map({ ...request, source });
+    into.acquire(mapping);
+    this.#mapped[slot] = { mapping, unsubscribe: this.#watch(slot, source) };
+  }
+
+  /** The RFC's type1: it knows the owner of the VMA, and hears of its release. */
+  #watchOwner(mapping: number, vma: Vma): (() => void)[] {
+    if (this.#design.notifier === 'none') return [];
+    const device = this.#devices[this.#plan.vmas[this.#vmas.indexOf(vma)]!.device];
+    if (device === undefined) return [];
+    return [device.on('release', () => this.effects.push({ kind: 'released', mapping }))];
+  }
+
+  #watch(mapping: number, source: DeviceMemory): (() => void)[] {
+    const { notifier, resume } = this.#design;
+    if (notifier === 'none') return [];
+    const unsubscribe = [
+      source.onRevoke((reason) => {
+        if (reason === 'device is released') this.effects.push({ kind: 'released', mapping });
+        else if (notifier === 'suspend-and-release') this.effects.push({ kind: 'revoke', mapping });
+      }),
+    ];
+    if (resume === 'come-back') {
+      const { region, offset } = source;
+      const restore = ({ start, length }: { start: number; length: number }): void => {
+        const first = region.offset + offset;
+        if (first < start || first >= start + length || source.unavailable(0, PAGE_SIZE) !== null) return;
+        this.effects.push({ kind: 'restore', mapping });
+      };
+      unsubscribe.push(source.device.on('resume', restore));
+    }
+    return unsubscribe;
+  }
+
+  #unmap(slot: number): void {
+    const { container, iova } = this.#plan.mappings[slot]!;
+    const size = this.#containers[container]!.unmap(iova, PAGE_SIZE);
+    if (size === 0) throw new VfioError('ENOENT', 'nothing was mapped there');
+  }
+
+  /** The IOMMU has let go of a mapping that was unmapped. It counts as a use: until then the core keeps the mapping. */
+  #letGo(slot: number): void {
+    const mapped = this.#mapped[slot];
+    if (!mapped?.mapping.dying) return;
+    for (const unsubscribe of mapped.unsubscribe) unsubscribe();
+    this.#mapped[slot] = null;
+    this.#containers[this.#plan.mappings[slot]!.container]!.release(mapped.mapping);
+  }
+
+  #reachable(slot: number): boolean {
+    const mapping = this.#mapped[slot]?.mapping;
+    return mapping !== undefined && !mapping.dying && mapping.source.unavailable(0, PAGE_SIZE) === null;
+  }
+
+  #fault(slot: number, page: number): number {
+    const vma = this.#vmas[slot];
+    const { device, region } = this.#plan.vmas[slot]!;
+    if (vma === null || vma === undefined) return SIGBUS;
+    const address = this.#base(slot, vma) + page * PAGE_SIZE;
+    if (address < vma.start || address >= vma.end) return SIGBUS;
+    if (device < 0) return FIXED + 1;
+    const owner = this.#devices[device]!;
+    const fileOffset = pgoffToOffset(vma.pgoff) + (address - vma.start);
+    if (this.#design.pgoff[owner.kind] === 'pfn') {
+      const planned = this.#plan.devices[device]!.regions[region]!;
+      if (owner.accessible(owner.region(planned.index)) !== null) return SIGBUS;
+      return FIXED + this.#plan.frameAt(fileOffset);
+    }
+    const index = offsetToIndex(fileOffset);
+    const found = owner.regions.get(index);
+    if (found === undefined || owner.accessible(found) !== null) return SIGBUS;
+    const at = this.#plan.region(device, index);
+    return 1 + this.#plan.devices[device]!.regions[at]!.firstPage + offsetInRegion(fileOffset) / PAGE_SIZE;
+  }
+
+  #miscoded(slot: number): boolean {
+    const vma = this.#vmas[slot];
+    const { device, region, page } = this.#plan.vmas[slot]!;
+    if (vma === null || vma === undefined || device < 0) return false;
+    const skipped = (vma.start - this.#base(slot, vma)) / PAGE_SIZE;
+    const { index } = this.#plan.devices[device]!.regions[region]!;
+    return vma.pgoff !== index * 2 ** 28 + page + skipped;
+  }
+
+  #target(slot: number): number {
+    const { container, iova } = this.#plan.mappings[slot]!;
+    const mapping = this.#containers[container]!.find(iova);
+    if (mapping === undefined) return 0;
+    if (!(mapping.source instanceof DeviceMemory)) return FIXED;
+    const { region, offset } = mapping.source;
+    const device = this.#plan.devices.findIndex(({ name }) => name === region.device.name);
+    const planned = this.#plan.devices[device]!.regions[this.#plan.region(device, region.index)]!;
+    return 1 + planned.firstPage + offset / PAGE_SIZE;
+  }
+}

@@ -1,0 +1,72 @@
+/*
+ * A state in words: everything of the hardware that people would look at, in a fixed order, so that two states can be compared.
+ */
+import {
+  ASLEEP,
+  BUSY,
+  CONTENT,
+  DECODE,
+  ENTRY,
+  LOST,
+  OPENS,
+  PLACE,
+  REFERENCES,
+  type State,
+  TLB,
+  UNMAPPED,
+  WRITTEN,
+} from './layout.ts';
+import type { Machine } from './machine.ts';
+
+/** One thing and how it is. */
+export interface Observation {
+  readonly what: string;
+  readonly value: string;
+}
+
+/** The state of everything that can be seen. The order depends on the plan alone. */
+export function observe(machine: Machine, state: State): Observation[] {
+  const { plan, layout } = machine;
+  const found: Observation[] = [];
+  const see = (what: string, value: string): number => found.push({ what, value });
+  for (const [i, device] of plan.devices.entries()) {
+    const at = layout.device(i);
+    const { name } = device;
+    see(`decode of ${name}`, state[at + DECODE] === 1 ? 'on' : 'off');
+    see(`power of ${name}`, state[at + ASLEEP] === 1 ? 'D3hot' : 'D0');
+    see(`answers of ${name}`, state[at + BUSY] === 1 ? 'none' : 'normal');
+    see(`place of ${name}`, state[at + PLACE] === 1 ? 'second' : 'first');
+    see(`opens of ${name}`, String(state[at + OPENS]));
+    see(`references to ${name}`, String(state[at + REFERENCES]));
+    for (const [position, region] of device.regions.entries()) {
+      const what = machine.regionName(i, region.index);
+      see(`DMA to ${what}`, state[layout.consent(i, position)] === 1 ? 'allowed' : 'forbidden');
+      for (let page = 0; page < region.pages; page++) {
+        const content = state[layout.page(i, region.firstPage + page) + CONTENT];
+        const value = content === WRITTEN ? 'written' : content === LOST ? 'elsewhere' : 'cleared';
+        see(`page ${page} of ${what}`, value);
+      }
+    }
+  }
+  for (const [vma, { name, pages }] of plan.vmas.entries()) {
+    for (let page = 0; page < pages; page++)
+      see(`page table of ${name}, page ${page}`, frameName(machine, state[layout.vmaPage(vma, page)]!));
+  }
+  for (const [mapping, { name }] of plan.mappings.entries()) {
+    const at = layout.mapping(mapping);
+    see(`IOMMU page table of ${name}`, frameName(machine, state[at + ENTRY]!));
+    see(`IOTLB of ${name}`, frameName(machine, state[at + TLB]!));
+  }
+  return found;
+}
+
+/** 'page 0 of BAR2 of gpu', for people. */
+function frameName(machine: Machine, frame: number): string {
+  if (frame === UNMAPPED) return 'no VMA';
+  if (frame === 0) return 'no entry';
+  const found = machine.plan.frames[frame];
+  if (found === null || found === undefined) return 'memory of another driver';
+  const region = machine.plan.regionOfPage(found.device, found.page);
+  const where = `page ${found.page - region.firstPage} of ${machine.regionName(found.device, region.index)}`;
+  return found.place === 0 ? where : `${where} (second place)`;
+}

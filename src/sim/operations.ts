@@ -1,0 +1,166 @@
+/*
+ * An operation of a program as the steps that it takes under a design.
+ */
+import { VfioError } from '../core/index.ts';
+import { ASLEEP, DECODE, ENTRY, LIVE, MAPPED, type State, UNMAPPED } from './layout.ts';
+import type { Machine, Step } from './machine.ts';
+import type { Operation } from './program.ts';
+import { accessSteps } from './steps/cpu.ts';
+import { changeSteps, consentSteps } from './steps/device.ts';
+import { closeSteps, forkSteps, mmapSteps, mremapSteps, munmapSteps, openSteps } from './steps/files.ts';
+import { dmaSteps, mapSteps, unmapSteps } from './steps/iommu.ts';
+
+/** An operation, ready to be stepped through. */
+export interface CompiledOperation {
+  readonly operation: Operation;
+  readonly steps: readonly Step[];
+  /** Bits of all its steps, and of `possible`. */
+  readonly touches: number;
+  /** Whether it makes sense now: what is not mapped cannot be unmapped. */
+  possible(state: State): boolean;
+}
+
+/** The steps of an operation. EINVAL names what the program does not have. */
+export function compileOperation(machine: Machine, operation: Operation): CompiledOperation {
+  const steps = stepsOf(machine, operation);
+  const touches = steps.reduce((bits, step) => bits | step.touches, 0);
+  return { operation, steps, touches, possible: possibleOf(machine, operation) };
+}
+
+function stepsOf(machine: Machine, operation: Operation): Step[] {
+  const { plan } = machine;
+  switch (operation.op) {
+    case 'open':
+      return openSteps(machine, plan.process(operation.process), plan.device(operation.device));
+    case 'close':
+      return closeSteps(machine, plan.process(operation.process), plan.device(operation.device));
+    case 'mmap':
+    case 'mmapForeign':
+      return mmapSteps(machine, plan.vma(operation.as));
+    case 'munmap':
+      return munmapSteps(machine, plan.vma(operation.vma), operation.part ?? 'all');
+    case 'mremap':
+      return mremapSteps(machine, plan.vma(operation.vma));
+    case 'fork':
+      return forkSteps(machine, plan.process(operation.process), plan.process(operation.child));
+    case 'read':
+    case 'write':
+      return accessSteps(machine, plan.vma(operation.vma), operation.page ?? 0, operation.op === 'write');
+    case 'mapDma':
+      return mapSteps(machine, plan.mapping(operation.as));
+    case 'unmapDma':
+      return unmapSteps(machine, plan.mapping(operation.mapping));
+    case 'dmaRead':
+    case 'dmaWrite':
+      return dmaSteps(machine, plan.mapping(operation.mapping), operation.op === 'dmaWrite');
+    case 'disable':
+    case 'enable':
+    case 'sleep':
+    case 'wake':
+    case 'reset':
+    case 'relocate':
+      return changeSteps(machine, plan.device(operation.device), operation.op);
+    case 'allow':
+    case 'deny': {
+      const device = plan.device(operation.device);
+      return consentSteps(machine, device, plan.region(device, operation.region), operation.op);
+    }
+    default:
+      throw new VfioError(
+        'EINVAL',
+        `no operation is named ${JSON.stringify((operation as { op: unknown }).op)}`,
+      );
+  }
+}
+
+function possibleOf(machine: Machine, operation: Operation): (state: State) => boolean {
+  const { plan, layout } = machine;
+  switch (operation.op) {
+    case 'open': {
+      const file = layout.file(plan.process(operation.process), plan.device(operation.device));
+      return (state) => state[file] === 0;
+    }
+    case 'close': {
+      const file = layout.file(plan.process(operation.process), plan.device(operation.device));
+      return (state) => state[file] === 1;
+    }
+    case 'mmap': {
+      const cells = vmaCells(machine, operation.as);
+      const file = layout.file(plan.process(operation.process), plan.device(operation.device));
+      return (state) => state[file] === 1 && cells.every((cell) => state[cell] === UNMAPPED);
+    }
+    case 'mmapForeign': {
+      const cells = vmaCells(machine, operation.as);
+      return (state) => cells.every((cell) => state[cell] === UNMAPPED);
+    }
+    case 'munmap': {
+      const cells = vmaCells(machine, operation.vma);
+      const least = operation.part === undefined || operation.part === 'all' ? 1 : 2;
+      return (state) => cells.filter((cell) => state[cell] !== UNMAPPED).length >= least;
+    }
+    case 'mremap': {
+      const cells = vmaCells(machine, operation.vma);
+      return (state) => cells.some((cell) => state[cell] !== UNMAPPED);
+    }
+    case 'read':
+    case 'write': {
+      const cell = layout.vmaPage(plan.vma(operation.vma), operation.page ?? 0);
+      return (state) => state[cell] !== UNMAPPED;
+    }
+    case 'mapDma': {
+      const { vma, page } = plan.mappings[plan.mapping(operation.as)]!;
+      const cell = layout.vmaPage(vma, page);
+      const mapped = layout.mapping(plan.mapping(operation.as)) + MAPPED;
+      return (state) => state[mapped] === 0 && state[cell] !== UNMAPPED;
+    }
+    case 'unmapDma': {
+      const mapped = layout.mapping(plan.mapping(operation.mapping)) + MAPPED;
+      return (state) => state[mapped] !== 0;
+    }
+    case 'dmaRead':
+    case 'dmaWrite': {
+      const at = layout.mapping(plan.mapping(operation.mapping));
+      return (state) => state[at + MAPPED] !== 0 || state[at + ENTRY] !== 0;
+    }
+    case 'fork': {
+      const child = plan.process(operation.child);
+      const files = plan.devices.map((_, device) => layout.file(child, device));
+      return (state) => files.every((file) => state[file] === 0);
+    }
+    default:
+      return possibleChange(machine, operation);
+  }
+}
+
+function possibleChange(
+  machine: Machine,
+  operation: Extract<Operation, { device: string; op: string }>,
+): (state: State) => boolean {
+  const { plan, layout } = machine;
+  const device = plan.device(operation.device);
+  const at = layout.device(device);
+  const opened = (state: State): boolean => state[at + LIVE] === 1;
+  switch (operation.op) {
+    case 'disable':
+      return (state) => opened(state) && state[at + DECODE] === 1;
+    case 'enable':
+      return (state) => opened(state) && state[at + DECODE] === 0;
+    case 'sleep':
+      return (state) => opened(state) && state[at + ASLEEP] === 0;
+    case 'wake':
+      return (state) => opened(state) && state[at + ASLEEP] === 1;
+    case 'allow':
+    case 'deny': {
+      const consent = layout.consent(device, plan.region(device, (operation as { region: number }).region));
+      return (state) => opened(state) && state[consent] === (operation.op === 'allow' ? 0 : 1);
+    }
+    default:
+      return opened;
+  }
+}
+
+function vmaCells(machine: Machine, name: string): number[] {
+  const vma = machine.plan.vma(name);
+  const { pages } = machine.plan.vmas[vma]!;
+  return Array.from({ length: pages }, (_, page) => machine.layout.vmaPage(vma, page));
+}

@@ -1,0 +1,84 @@
+/*
+ * Loads and stores of a process: through the page table if there is an entry, by way of a page fault if not. The fault handler
+ * computes the frame from the region that the VMA's vm_pgoff names at that moment.
+ */
+import { FIXED, SIGBUS } from '../kernel.ts';
+import { FRAME, PLACE, type State, UNMAPPED } from '../layout.ts';
+import { END, type Machine, NEXT, type Step } from '../machine.ts';
+import { cpuAccess, refused } from '../truth.ts';
+import { isFree, lockStep, memoryLock, mmLock, unlockStep } from './locks.ts';
+import { contentBit, deviceBit, pageTableBit } from './touches.ts';
+
+/** The frame that a fault on this page leads to now; 0 for SIGBUS. */
+export function faultFrame(machine: Machine, state: State, vma: number, page: number): number {
+  const { device, firstCell } = machine.plan.vmas[vma]!;
+  const found = machine.facts(state).faults[firstCell + page]!;
+  if (found === SIGBUS) return 0;
+  if (found >= FIXED) return found - FIXED;
+  return machine.plan.frame(device, state[machine.layout.device(device) + PLACE]!, found - 1);
+}
+
+/** Bits of a fault on a VMA. */
+function faultBits(machine: Machine, vma: number): number {
+  const { device } = machine.plan.vmas[vma]!;
+  return pageTableBit(machine, vma) | (device < 0 ? 0 : deviceBit(machine, device));
+}
+
+/** A load or store of one page. */
+export function accessSteps(machine: Machine, vma: number, page: number, write: boolean): Step[] {
+  const { name, device, process } = machine.plan.vmas[vma]!;
+  const { layout } = machine;
+  const cell = layout.vmaPage(vma, page);
+  const bits = faultBits(machine, vma);
+  const what = `${write ? 'stores to' : 'loads from'} page ${page} of ${name}`;
+  const locks = [mmLock(machine, process), ...(device < 0 ? [] : [memoryLock(machine, device)])];
+  const access: Step = {
+    label: (state) => (state[cell] === 0 ? `touches page ${page} of ${name}: page fault` : what),
+    touches: bits | (device < 0 ? 0 : contentBit(machine, device)),
+    run: (state) => {
+      const frame = state[cell]!;
+      machine.outcome = 'SIGSEGV';
+      if (frame === UNMAPPED) return END;
+      if (frame === 0) return NEXT;
+      machine.outcome = 'ok';
+      cpuAccess(machine, state, vma, page, frame, write);
+      return END;
+    },
+  };
+  const words: Record<string, () => Step | null> = {
+    'lock mm': () => lockStep(locks[0]!),
+    'lock memory': () => (locks[1] === undefined ? null : lockStep(locks[1])),
+    'look up': () => ({
+      label: () => `looks up what page ${page} of ${name} shows`,
+      touches: bits,
+      run: (state, thread) => {
+        const frame = state[cell] === UNMAPPED ? 0 : faultFrame(machine, state, vma, page);
+        state[layout.thread(thread) + FRAME] = frame;
+        const quiet = locks.every((lock) => isFree(lock, state, thread));
+        if (frame === 0 && state[cell] !== UNMAPPED && quiet) refused(machine, state, vma, page);
+        return NEXT;
+      },
+    }),
+    insert: () => ({
+      label: (state, thread) =>
+        state[layout.thread(thread) + FRAME] === 0
+          ? 'may not have it'
+          : `writes the page table entry of ${name}`,
+      touches: bits,
+      run: (state, thread) => {
+        if (state[cell] !== UNMAPPED) state[cell] = state[layout.thread(thread) + FRAME]!;
+        return NEXT;
+      },
+    }),
+    unlock: () =>
+      unlockStep(locks, 0, (state, thread) => {
+        const at = layout.thread(thread) + FRAME;
+        machine.outcome = 'SIGBUS';
+        if (state[at] === 0) return END;
+        state[at] = 0;
+        return 0;
+      }),
+  };
+  const fault = machine.design.order.fault.map((word) => words[word]!()).filter((step) => step !== null);
+  return [access, ...fault];
+}

@@ -1,0 +1,79 @@
+/*
+ * Taking locks and letting them go. A lock is held by one thread; who already has it goes on.
+ */
+import type { State } from '../layout.ts';
+import { LOCK } from '../layout.ts';
+import { type Machine, NEXT, type Step } from '../machine.ts';
+
+/** A lock of the host. */
+export interface Lock {
+  readonly name: string;
+  readonly cell: number;
+  readonly touches: number;
+}
+
+/** Kernel: `vfio_pci_core_device::memory_lock`. */
+export function memoryLock(machine: Machine, device: number): Lock {
+  const name = `the memory lock of ${machine.deviceName(device)}`;
+  return { name, cell: machine.layout.device(device) + LOCK, touches: machine.bit(name) };
+}
+
+/** Kernel: `vfio_iommu::lock`. */
+export function containerLock(machine: Machine, container: number): Lock {
+  const name = `the lock of container ${machine.plan.containers[container]}`;
+  return { name, cell: machine.layout.containerLock(container), touches: machine.bit(name) };
+}
+
+/** Kernel: `mm_struct::mmap_lock`. */
+export function mmLock(machine: Machine, process: number): Lock {
+  const name = `the mmap lock of ${machine.plan.processes[process]}`;
+  return { name, cell: machine.layout.mmLock(process), touches: machine.bit(name) };
+}
+
+export function isFree(lock: Lock, state: State, thread: number): boolean {
+  const holder = state[lock.cell]!;
+  return holder === 0 || holder === thread + 1;
+}
+
+export function take(lock: Lock, state: State, thread: number): void {
+  state[lock.cell] = thread + 1;
+}
+
+/** Lets a lock go, if this thread has it. */
+export function letGo(lock: Lock, state: State, thread: number): void {
+  if (state[lock.cell] === thread + 1) state[lock.cell] = 0;
+}
+
+/** The step that waits for a lock and takes it. */
+export function lockStep(lock: Lock): Step {
+  return {
+    label: () => `takes ${lock.name}`,
+    touches: lock.touches,
+    ready: (state, thread) => isFree(lock, state, thread),
+    run: (state, thread) => {
+      take(lock, state, thread);
+      return NEXT;
+    },
+  };
+}
+
+/**
+ * The last step of most operations: lets all locks go. `then` looks at what is left behind, while the locks are still held, and
+ * says what comes next.
+ */
+export function unlockStep(
+  locks: readonly Lock[],
+  touches: number,
+  then: (state: State, thread: number) => number,
+): Step {
+  const names = locks.map(({ name }) => name).join(' and ');
+  return {
+    label: () => (names === '' ? 'is done' : `lets go of ${names}`),
+    touches: locks.reduce((bits, lock) => bits | lock.touches, touches),
+    run: (state, thread) => {
+      const next = then(state, thread);
+      for (const lock of locks) letGo(lock, state, thread);
+      return next;
+    },
+  };
+}
