@@ -1,0 +1,5 @@
+/* Public names of the model checker. */
+export * from './programs.ts';
+export * from './search.ts';
+export * from './storm.ts';
+export * from './trace.ts';
