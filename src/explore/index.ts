@@ -1,5 +1,6 @@
 /* Public names of the model checker. */
 export * from './programs.ts';
+export * from './random.ts';
 export * from './search.ts';
 export * from './storm.ts';
 export * from './trace.ts';

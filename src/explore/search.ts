@@ -151,6 +151,10 @@ class Search {
     const host = this.#host;
     if (!this.#reduce || !host.done(state, 0)) return host.moves(state, moves);
     for (let thread = 1; thread < host.threadCount; thread++) {
+      if (host.busy(state, thread) && host.urgent(state, thread))
+        return host.movesOf(state, thread, moves, 0);
+    }
+    for (let thread = 1; thread < host.threadCount; thread++) {
       if (!host.busy(state, thread)) continue;
       const touches = host.nextTouches(state, thread);
       let others = 0;

@@ -116,6 +116,19 @@ export class SimulatedHost {
     return count;
   }
 
+  /** The thread that makes a move. */
+  threadOf(move: Move): number {
+    return Math.floor(move / CHOICES);
+  }
+
+  /** The kind of operation that a move chooses to begin; null if it goes on with one, or has no choice. */
+  begins(state: State, move: Move): Operation['op'] | null {
+    const thread = this.threadOf(move);
+    if (this.busy(state, thread)) return null;
+    const action = this.#actions[thread]![state[this.machine.layout.thread(thread) + ACTION]!]!;
+    return action.optional ? this.#operations[action.choices[move % CHOICES]!]!.operation.op : null;
+  }
+
   /** Whether a thread has done all that it had to do. */
   done(state: State, thread: number): boolean {
     return state[this.machine.layout.thread(thread) + ACTION]! >= this.#actions[thread]!.length;
@@ -131,7 +144,7 @@ export class SimulatedHost {
     const { machine } = this;
     machine.broken = 0;
     machine.violations.length = 0;
-    const thread = Math.floor(move / CHOICES);
+    const thread = this.threadOf(move);
     const at = machine.layout.thread(thread);
     if (state[at + OPERATION] === 0) {
       const action = this.#actions[thread]![state[at + ACTION]!]!;
@@ -155,7 +168,7 @@ export class SimulatedHost {
   /** What a move is about to do. */
   describe(state: State, move: Move): MoveDescription {
     const { layout, plan } = this.machine;
-    const thread = Math.floor(move / CHOICES);
+    const thread = this.threadOf(move);
     const at = layout.thread(thread);
     const running = state[at + OPERATION]!;
     const number =
@@ -192,6 +205,28 @@ export class SimulatedHost {
   /** What the last move broke. */
   get violations(): readonly Violation[] {
     return this.machine.violations;
+  }
+
+  /**
+   * Whether nothing is lost if a thread, in the middle of its operation, does its next step before anybody else does anything.
+   * Letting a lock go may as well happen at once, since nobody else could do what needs the lock. And the step after taking a
+   * lock may as well follow at once, since whatever others do in between could have been done before the lock was taken; unless
+   * it takes another lock, because then somebody else may take that one first.
+   */
+  urgent(state: State, thread: number): boolean {
+    const at = this.machine.layout.thread(thread);
+    const { steps } = this.#operations[state[at + OPERATION]! - 1]!;
+    const number = state[at + STEP]!;
+    const step = steps[number]!;
+    const { role } = step;
+    if (typeof role === 'function') {
+      const { last, next } = role(state, thread);
+      return (
+        next === 'unlock' || (last === 'lock' && next !== 'lock' && (step.ready?.(state, thread) ?? true))
+      );
+    }
+    if (role === 'unlock') return true;
+    return role !== 'lock' && steps[number - 1]?.role === 'lock' && (step.ready?.(state, thread) ?? true);
   }
 
   /** Bits of what a thread's next move touches; a thread between operations may begin any of its choices. */

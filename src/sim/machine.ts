@@ -35,6 +35,8 @@ export const NEXT = -1;
 export const STAY = -2;
 export const END = -3;
 
+export type Role = 'lock' | 'unlock' | 'other';
+
 /** One step: what cannot be interrupted. */
 export interface Step {
   /** What it is about to do, for people. */
@@ -43,6 +45,11 @@ export interface Step {
   readonly touches: number;
   /** Whether it can be done now; if not, the thread waits. */
   ready?(state: State, thread: number): boolean;
+  /**
+   * 'lock': it only takes a lock. 'unlock': it only lets locks go, and looks at nothing. A function for a step that is now one
+   * thing and now another.
+   */
+  readonly role?: Role | ((state: State, thread: number) => { readonly last: Role; readonly next: Role });
   /** It works off the thread's list of effects, and is left out when that is empty. */
   readonly worksOffEffects?: boolean;
   run(state: State, thread: number): number;

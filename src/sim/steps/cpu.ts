@@ -30,7 +30,7 @@ export function accessSteps(machine: Machine, vma: number, page: number, write: 
   const { layout } = machine;
   const cell = layout.vmaPage(vma, page);
   const bits = faultBits(machine, vma);
-  const what = `${write ? 'stores to' : 'loads from'} page ${page} of ${name}`;
+  const what = `${write ? 'writes' : 'reads'} page ${page} of ${name}`;
   const locks = [mmLock(machine, process), ...(device < 0 ? [] : [memoryLock(machine, device)])];
   const access: Step = {
     label: (state) => (state[cell] === 0 ? `touches page ${page} of ${name}: page fault` : what),

@@ -21,7 +21,7 @@ import {
   UNMAPPED,
   ZAPPING,
 } from '../layout.ts';
-import { type Machine, NEXT, STAY, type Step } from '../machine.ts';
+import { type Machine, NEXT, type Role, STAY, type Step } from '../machine.ts';
 import { inFlight } from '../truth.ts';
 import { containerLock, isFree, letGo, take } from './locks.ts';
 import { contentBit, entryBit, flightBit, pageTableBit } from './touches.ts';
@@ -66,6 +66,12 @@ export function effectsStep(machine: Machine, touches: number, barsOnly: (state:
   return {
     touches,
     worksOffEffects: true,
+    role: (state, thread) => {
+      const effect = current(state, thread);
+      const order = effect === undefined ? ONE_STEP : orderOf(effect);
+      const at = state[machine.layout.thread(thread) + EFFECT_STEP]!;
+      return { last: roleOf(order[at - 1]), next: roleOf(order[at]) };
+    },
     label: (state, thread) => {
       const effect = current(state, thread);
       if (effect === undefined) return 'has nothing to do';
@@ -131,6 +137,11 @@ export function effectBits(machine: Machine, device: number): number {
       containerLock(machine, slot.container).touches;
   }
   return bits;
+}
+
+function roleOf(word: string | undefined): Role {
+  if (word === 'lock container') return 'lock';
+  return word === 'unlock' ? 'unlock' : 'other';
 }
 
 function perform(

@@ -48,6 +48,7 @@ export function letGo(lock: Lock, state: State, thread: number): void {
 export function lockStep(lock: Lock): Step {
   return {
     label: () => `takes ${lock.name}`,
+    role: 'lock',
     touches: lock.touches,
     ready: (state, thread) => isFree(lock, state, thread),
     run: (state, thread) => {
@@ -69,6 +70,7 @@ export function unlockStep(
   const names = locks.map(({ name }) => name).join(' and ');
   return {
     label: () => (names === '' ? 'is done' : `lets go of ${names}`),
+    role: touches === 0 ? 'unlock' : 'other',
     touches: locks.reduce((bits, lock) => bits | lock.touches, touches),
     run: (state, thread) => {
       const next = then(state, thread);
