@@ -50,12 +50,11 @@ interface Fact {
 function constantFacts(): Fact[] {
   const all: Record<string, unknown> = { ...vfio, ...pciRegs, ...ERRNO };
   for (const [name, value] of Object.entries(vfioUser)) if (name.startsWith('KVM_')) all[name] = value;
-  return Object.entries(all).map(([name, value]) => ({
-    label: name,
-    expression: name,
-    ours: value as number,
-    since: NEWER[name],
-  }));
+  return Object.entries(all).map(([name, value]) =>
+    typeof value === 'string'
+      ? { label: name, expression: `strcmp(${name}, "${value}") == 0`, ours: 1 }
+      : { label: name, expression: name, ours: value as number, since: NEWER[name] },
+  );
 }
 
 function kernelStructs(): AnyStruct[] {
@@ -106,7 +105,15 @@ function compileAndRun(facts: readonly Fact[]): Map<string, number> {
     if (!fact.since) return print;
     return `#if LINUX_VERSION_CODE >= KERNEL_VERSION(${fact.since[0]}, ${fact.since[1]}, 0)\n${print}\n#endif`;
   });
-  const headers = ['errno.h', 'stddef.h', 'stdio.h', 'linux/kvm.h', 'linux/pci_regs.h', 'linux/version.h'];
+  const headers = [
+    'errno.h',
+    'stddef.h',
+    'stdio.h',
+    'string.h',
+    'linux/kvm.h',
+    'linux/pci_regs.h',
+    'linux/version.h',
+  ];
   const includes = [...headers, 'linux/vfio.h'].map((header) => `#include <${header}>`);
   const source = [...includes, 'int main(void) {', ...lines, 'return 0; }', ''].join('\n');
   const folder = mkdtempSync(join(tmpdir(), 'vfio-abi-'));
@@ -151,6 +158,12 @@ describe('the system headers', () => {
       'sizeof vfio_region_info: ours 33, header 32',
       'vfio_irq_set.start: ours 13, header 12',
     ]);
+  });
+
+  test('canary: a string that is another in the header is reported', () => {
+    const label = 'VFIO_DEVICE_API_AP_STRING';
+    const wrong: Fact = { label, expression: `strcmp(${label}, "vfio-pa") == 0`, ours: 1 };
+    expect(disagreements([wrong], compileAndRun([wrong]))).toEqual([`${label}: ours 1, header 0`]);
   });
 
   test('canary: a fact that the program did not print is reported', () => {

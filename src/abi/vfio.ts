@@ -20,6 +20,13 @@ export const VFIO_DEVICE_FLAGS_AP = 0x20;
 export const VFIO_DEVICE_FLAGS_FSL_MC = 0x40;
 export const VFIO_DEVICE_FLAGS_CAPS = 0x80;
 
+// The bus driver's API that a mediated device speaks.
+export const VFIO_DEVICE_API_PCI_STRING = 'vfio-pci';
+export const VFIO_DEVICE_API_PLATFORM_STRING = 'vfio-platform';
+export const VFIO_DEVICE_API_AMBA_STRING = 'vfio-amba';
+export const VFIO_DEVICE_API_CCW_STRING = 'vfio-ccw';
+export const VFIO_DEVICE_API_AP_STRING = 'vfio-ap';
+
 // struct vfio_region_info: flags and capability ids.
 export const VFIO_REGION_INFO_FLAG_READ = 0x1;
 export const VFIO_REGION_INFO_FLAG_WRITE = 0x2;

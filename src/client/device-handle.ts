@@ -12,7 +12,9 @@ import type { Consent, DeviceKind, IrqAction, IrqData, RegionType, VfioError } f
 export interface DeviceInfo {
   /** The device object's name, or the address of the socket. */
   readonly name: string;
-  /** 'unknown' if the server says neither PCI nor another kind. */
+  /**
+   * As far as the device tells: an mdev behind a socket is of the kind whose API it speaks. 'unknown' if it names none.
+   */
   readonly kind: DeviceKind | 'unknown';
   /** VFIO_DEVICE_FLAGS_*. */
   readonly flags: number;

@@ -3,22 +3,8 @@
  * like that of a server's session, interrupts as callbacks, and the same errors. What differs is that no message is
  * sent. A driver's tests run on this, and programs that have no need of a second process.
  */
-import {
-  VFIO_DEVICE_FLAGS_FSL_MC,
-  VFIO_DEVICE_FLAGS_PCI,
-  VFIO_DEVICE_FLAGS_PLATFORM,
-  VFIO_DEVICE_FLAGS_RESET,
-} from '../abi/index.ts';
 import type { Container } from '../core/container.ts';
-import {
-  attempt,
-  type DeviceKind,
-  NoClientDma,
-  type Region,
-  rethrow,
-  type VfioDevice,
-  VfioError,
-} from '../core/index.ts';
+import { attempt, NoClientDma, type Region, rethrow, type VfioDevice, VfioError } from '../core/index.ts';
 import { openSys } from '../sys/index.ts';
 import type {
   DeviceHandle,
@@ -41,14 +27,6 @@ import { attachForLife, InProcessRegions } from './in-process-regions.ts';
 import type { OpenOptions } from './options.ts';
 import type { PeerPlace, PeerSource } from './peer-memory.ts';
 import { writeValue } from './register-value.ts';
-
-/** As a server reports them; an mdev says nothing of its own. */
-const KIND_FLAGS: Readonly<Record<DeviceKind, number>> = {
-  pci: VFIO_DEVICE_FLAGS_PCI,
-  platform: VFIO_DEVICE_FLAGS_PLATFORM,
-  'fsl-mc': VFIO_DEVICE_FLAGS_FSL_MC,
-  mdev: 0,
-};
 
 export class InProcessDevice implements DeviceHandle, PeerSource {
   readonly address: string;
@@ -242,7 +220,6 @@ export class InProcessDevice implements DeviceHandle, PeerSource {
 }
 
 function describe(device: VfioDevice): DeviceInfo {
-  const { name, kind, regionCount, irqs, resettable } = device;
-  const flags = KIND_FLAGS[kind] | (resettable ? VFIO_DEVICE_FLAGS_RESET : 0);
+  const { name, kind, flags, regionCount, irqs, resettable } = device;
   return { name, kind, flags, regionCount, irqCount: irqs.length, resettable };
 }

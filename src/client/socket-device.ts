@@ -6,15 +6,12 @@ import {
   ERRNO,
   QEMU_MAX_IRQS,
   QEMU_MAX_REGIONS,
-  VFIO_DEVICE_FLAGS_FSL_MC,
-  VFIO_DEVICE_FLAGS_PCI,
-  VFIO_DEVICE_FLAGS_PLATFORM,
   VFIO_DEVICE_FLAGS_RESET,
   VFIO_USER_DEVICE_GET_INFO,
   VFIO_USER_DEVICE_RESET,
   vfio_user_device_info,
 } from '../abi/index.ts';
-import { VfioError } from '../core/index.ts';
+import { kindOfFlags, VfioError } from '../core/index.ts';
 import type { Connection, SysLayer } from '../sys/sys-layer.ts';
 import { Channel, type ChannelOptions, type Reply, type RequestOptions } from './channel.ts';
 import { makeOffer, negotiate, sleep } from './connect.ts';
@@ -88,7 +85,7 @@ export class SocketDevice implements DeviceHandle, PeerSource {
     this.info = info;
     this.agreement = agreement;
     this.#access = new RegionAccess(channel, parts.transferBytes, agreement.writeMultiple);
-    this.#regions = new SocketRegions(sys, channel, info.regionCount);
+    this.#regions = new SocketRegions(sys, channel, info);
     this.#irqs = new SocketIrqs(sys, channel, agreement, info.irqCount);
     this.#dma = new SocketDma(sys, channel, agreement, table);
     this.closed = new Promise((resolve) => {
@@ -315,11 +312,5 @@ async function readDeviceInfo(channel: Channel, address: string): Promise<Device
     throw protocolError(`a device with ${regionCount} regions and ${irqCount} interrupt indexes`);
   }
   const resettable = (flags & VFIO_DEVICE_FLAGS_RESET) !== 0;
-  return { name: address, kind: kindOf(flags), flags, regionCount, irqCount, resettable };
-}
-
-function kindOf(flags: number): DeviceInfo['kind'] {
-  if ((flags & VFIO_DEVICE_FLAGS_PCI) !== 0) return 'pci';
-  if ((flags & VFIO_DEVICE_FLAGS_PLATFORM) !== 0) return 'platform';
-  return (flags & VFIO_DEVICE_FLAGS_FSL_MC) !== 0 ? 'fsl-mc' : 'unknown';
+  return { name: address, kind: kindOfFlags(flags) ?? 'unknown', flags, regionCount, irqCount, resettable };
 }

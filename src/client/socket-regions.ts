@@ -1,13 +1,13 @@
 /*
  * Regions of a device behind a socket: their info, asked once, the fds that came with it, and mappings made of them.
  */
-import { VFIO_PCI_NUM_REGIONS, VFIO_USER_DEVICE_GET_REGION_INFO, vfio_region_info } from '../abi/index.ts';
+import { VFIO_USER_DEVICE_GET_REGION_INFO, vfio_region_info } from '../abi/index.ts';
 import type { Consent } from '../core/index.ts';
 import { VfioError } from '../core/index.ts';
 import { consents, parseRegionName, type RegionName } from '../memory/index.ts';
 import type { SysLayer } from '../sys/sys-layer.ts';
 import type { Channel } from './channel.ts';
-import type { MappedRegion, RegionArea, RegionInfo } from './device-handle.ts';
+import type { DeviceInfo, MappedRegion, RegionArea, RegionInfo } from './device-handle.ts';
 import { type RegionReply, readRegionInfo } from './region-info.ts';
 import { defaultRange, joinFiles, locateRange, type RegionFile, RegionMapping } from './region-mapping.ts';
 import { protocolError } from './reply-error.ts';
@@ -26,16 +26,16 @@ interface Answer {
 export class SocketRegions {
   readonly #sys: SysLayer;
   readonly #channel: Channel;
-  readonly #regionCount: number;
+  readonly #device: DeviceInfo;
   readonly #records: Map<number, Promise<RegionRecord>> = new Map();
   readonly #fds: Set<number> = new Set();
   readonly #mappings: Set<RegionMapping> = new Set();
   #closed = false;
 
-  constructor(sys: SysLayer, channel: Channel, regionCount: number) {
+  constructor(sys: SysLayer, channel: Channel, device: DeviceInfo) {
     this.#sys = sys;
     this.#channel = channel;
-    this.#regionCount = regionCount;
+    this.#device = device;
   }
 
   async info(index: number): Promise<RegionInfo> {
@@ -80,8 +80,8 @@ export class SocketRegions {
   }
 
   #record(index: number): Promise<RegionRecord> {
-    if (!(Number.isInteger(index) && index >= 0 && index < this.#regionCount)) {
-      const message = `there is no region ${index}; the device has ${this.#regionCount}`;
+    if (!(Number.isInteger(index) && index >= 0 && index < this.#device.regionCount)) {
+      const message = `there is no region ${index}; the device has ${this.#device.regionCount}`;
       return Promise.reject(new VfioError('EINVAL', message));
     }
     let record = this.#records.get(index);
@@ -138,7 +138,7 @@ export class SocketRegions {
     const areas = parts.map(({ offset, size, fd }) =>
       describeArea(index, offset, size, names.get(fd) ?? null),
     );
-    const name = regionName(index);
+    const name = this.#device.kind === 'pci' ? STANDARD_NAMES[index] : undefined;
     const info: RegionInfo = {
       index,
       ...(name === undefined ? {} : { name }),
@@ -166,6 +166,7 @@ function describeArea(index: number, offset: number, size: number, name: RegionN
   return { offset, size, dma };
 }
 
+/** Only PCI fixes what an index is. */
 const STANDARD_NAMES: readonly string[] = [
   'BAR0',
   'BAR1',
@@ -177,7 +178,3 @@ const STANDARD_NAMES: readonly string[] = [
   'config',
   'VGA',
 ];
-
-function regionName(index: number): string | undefined {
-  return index < VFIO_PCI_NUM_REGIONS ? STANDARD_NAMES[index] : undefined;
-}

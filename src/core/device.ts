@@ -13,8 +13,16 @@
  * notification therefore says "look again": on 'suspend' drop what lies in the range, on 'resume' ask
  * `region.dmaReason` before trusting it.
  */
-import { VFIO_PCI_NUM_IRQS, VFIO_PCI_NUM_REGIONS, VFIO_PCI_ROM_REGION_INDEX } from '../abi/vfio.ts';
+import {
+  VFIO_DEVICE_API_PCI_STRING,
+  VFIO_DEVICE_API_PLATFORM_STRING,
+  VFIO_DEVICE_FLAGS_RESET,
+  VFIO_PCI_NUM_IRQS,
+  VFIO_PCI_NUM_REGIONS,
+  VFIO_PCI_ROM_REGION_INDEX,
+} from '../abi/vfio.ts';
 import { AddressSpace } from './address-space.ts';
+import { apiFlags, type DeviceApi } from './device-api.ts';
 import { DeviceFile } from './device-file.ts';
 import { type DmaPort, type MaybePromise, NoClientDma } from './dma.ts';
 import { assert, VfioError } from './error.ts';
@@ -32,6 +40,7 @@ export type Reason =
   | 'device is in reset'
   | 'device is in low power'
   | 'device is stopped'
+  | 'parent cannot be reached'
   | 'device is released';
 
 /** The bus drivers. All of them keep R1. */
@@ -82,6 +91,8 @@ export const IRQ_LIMIT: number = 50;
 export interface DeviceOptions {
   readonly name: string;
   readonly kind: DeviceKind;
+  /** What an mdev speaks; the other kinds speak their own. */
+  readonly api?: DeviceApi;
   readonly regions: readonly RegionSpec[];
   readonly irqs: readonly IrqSpec[];
   /** Whether VFIO_DEVICE_RESET works (VFIO_DEVICE_FLAGS_RESET); false unless said otherwise. */
@@ -93,6 +104,13 @@ export interface DeviceOptions {
   readonly memoryRange?: { readonly start: number; readonly length: number };
 }
 
+const OWN_APIS: Readonly<Record<DeviceKind, DeviceApi | null>> = {
+  pci: VFIO_DEVICE_API_PCI_STRING,
+  platform: VFIO_DEVICE_API_PLATFORM_STRING,
+  'fsl-mc': null,
+  mdev: null,
+};
+
 interface Range {
   readonly start: number;
   readonly end: number;
@@ -102,12 +120,15 @@ interface Range {
 export class VfioDevice {
   readonly name: string;
   readonly kind: DeviceKind;
+  /** The bus driver's interface that clients see; null for fsl-mc, which has no name in linux/vfio.h, and a silent mdev. */
+  readonly api: DeviceApi | null;
   /** By index; an index that the device does not implement is absent. */
   readonly regions: ReadonlyMap<number, Region>;
-  /** What GET_INFO reports: the highest index + 1, and at least VFIO_PCI_NUM_REGIONS for 'pci'. */
+  /** What GET_INFO reports: the highest index + 1, and at least VFIO_PCI_NUM_REGIONS where clients see vfio-pci. */
   readonly regionCount: number;
   /**
-   * By index without holes; an index that the device does not implement has count 0. At least 5 for 'pci'.
+   * By index without holes; an index that the device does not implement has count 0. At least 5 where
+   * clients see vfio-pci.
    */
   readonly irqs: readonly Irq[];
   readonly memoryRange: { readonly start: number; readonly length: number };
@@ -125,9 +146,12 @@ export class VfioDevice {
   #resetting: Promise<void> | null = null;
 
   constructor(options: DeviceOptions) {
-    const pci = options.kind === 'pci';
     this.name = options.name;
     this.kind = options.kind;
+    this.api = options.api ?? OWN_APIS[options.kind];
+    const other = options.kind !== 'mdev' && this.api !== OWN_APIS[options.kind];
+    assert(!other, `${options.name}: a ${options.kind} device speaks no ${this.api}; an mdev can`);
+    const pci = this.api === VFIO_DEVICE_API_PCI_STRING;
     this.resettable = options.resettable ?? false;
     this.regions = this.#makeRegions(options.regions);
     this.regionCount = Math.max(
@@ -135,8 +159,13 @@ export class VfioDevice {
       ...[...this.regions.keys()].map((index) => index + 1),
     );
     this.irqs = makeIrqs(options.irqs, pci ? VFIO_PCI_NUM_IRQS : 0);
-    const rangeEnd = pci ? VFIO_PCI_ROM_REGION_INDEX : this.regionCount;
+    const rangeEnd = this.kind === 'pci' ? VFIO_PCI_ROM_REGION_INDEX : this.regionCount;
     this.memoryRange = options.memoryRange ?? { start: 0, length: rangeEnd * REGION_SPAN };
+  }
+
+  /** VFIO_DEVICE_FLAGS_*: what GET_INFO reports. */
+  get flags(): number {
+    return apiFlags(this.kind, this.api) | (this.resettable ? VFIO_DEVICE_FLAGS_RESET : 0);
   }
 
   /** Every mapping of this device by every process; its zap port belongs to the world (live or simulated). */

@@ -2,6 +2,7 @@
 export * from './address-space.ts';
 export * from './container.ts';
 export * from './device.ts';
+export * from './device-api.ts';
 export * from './device-file.ts';
 export * from './dma.ts';
 export * from './dma-mapping.ts';

@@ -10,6 +10,7 @@ import type { Region } from './region.ts';
 export function layoutDifferences(old: VfioDevice, next: VfioDevice): string[] {
   const found: string[] = [];
   compare(found, 'the kind of device', old.kind, next.kind);
+  compare(found, 'the API of the device', old.api, next.api);
   compare(found, 'whether it can be reset', old.resettable, next.resettable);
   const indexes = new Set([...old.regions.keys(), ...next.regions.keys()]);
   for (const index of [...indexes].sort((a, b) => a - b)) {

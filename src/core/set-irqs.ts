@@ -3,10 +3,12 @@
  * tables of irq.ts. Nothing changes unless the whole request is good.
  *
  * The errno are those of the kernel (`vfio_set_irqs_validate_and_prepare`, `vfio_pci_set_irqs_ioctl`) and of
- * libvfio-user. Two of the kernel's refusals are left out, as in libvfio-user: disabling what is not enabled,
+ * libvfio-user. Masking an index that cannot be masked is where bus drivers differ: vfio-pci has no function for it
+ * (ENOTTY), the others refuse it (`vfio_platform_set_irq_mask`, `vfio_fsl_mc_set_irqs_ioctl`: EINVAL). Two of the kernel's refusals are left out, as in libvfio-user: disabling what is not enabled,
  * and INTx while MSI is armed. Each index has its own table here, so both are harmless.
  */
 import {
+  VFIO_DEVICE_API_PCI_STRING,
   VFIO_IRQ_INFO_MASKABLE,
   VFIO_IRQ_SET_ACTION_MASK,
   VFIO_IRQ_SET_ACTION_TRIGGER,
@@ -58,7 +60,7 @@ export function decodeIrqSetFlags(flags: number): { data: IrqData; action: IrqAc
 /**
  * Carries out one SET_IRQS. Takes the triggers over in every case: those that are not wired in the end are
  * closed, all of them when the request is refused. Errors: EINVAL for what does not fit the device or itself,
- * ENOTTY for masking an index that cannot be masked.
+ * for masking an index that cannot be masked ENOTTY where clients see vfio-pci, else EINVAL.
  */
 export function setIrqs(device: VfioDevice, request: IrqSet): void {
   let irq: Irq;
@@ -100,7 +102,7 @@ function validate(device: VfioDevice, request: IrqSet): Irq {
     if (isNotification(device, index)) throw invalid(`index ${index} (ERR, REQ) can only be triggered`);
     if ((irq.flags & VFIO_IRQ_INFO_MASKABLE) === 0) {
       throw new VfioError(
-        'ENOTTY',
+        device.api === VFIO_DEVICE_API_PCI_STRING ? 'ENOTTY' : 'EINVAL',
         `SET_IRQS: index ${index} of ${device.name} has no VFIO_IRQ_INFO_MASKABLE`,
       );
     }
@@ -143,7 +145,8 @@ function setVectors(irq: Irq, { start, count, action, bools }: IrqSet): void {
 
 /** ERR and REQ tell the client something; they are no interrupts of the guest's device. */
 function isNotification(device: VfioDevice, index: number): boolean {
-  return device.kind === 'pci' && (index === VFIO_PCI_ERR_IRQ_INDEX || index === VFIO_PCI_REQ_IRQ_INDEX);
+  if (device.api !== VFIO_DEVICE_API_PCI_STRING) return false;
+  return index === VFIO_PCI_ERR_IRQ_INDEX || index === VFIO_PCI_REQ_IRQ_INDEX;
 }
 
 function isU32(value: number): boolean {

@@ -1,24 +1,9 @@
 /*
  * DEVICE_GET_INFO: what kind of device this is and how many regions and interrupt indexes it has.
  */
-import {
-  ERRNO,
-  VFIO_DEVICE_FLAGS_FSL_MC,
-  VFIO_DEVICE_FLAGS_PCI,
-  VFIO_DEVICE_FLAGS_PLATFORM,
-  VFIO_DEVICE_FLAGS_RESET,
-  vfio_user_device_info,
-} from '../abi/index.ts';
-import type { DeviceKind, VfioDevice } from '../core/index.ts';
+import { ERRNO, vfio_user_device_info } from '../abi/index.ts';
+import type { VfioDevice } from '../core/index.ts';
 import type { Message } from './message.ts';
-
-/** An mdev says nothing of its own here: what it mediates is for its regions to tell. */
-const KIND_FLAGS: Readonly<Record<DeviceKind, number>> = {
-  pci: VFIO_DEVICE_FLAGS_PCI,
-  platform: VFIO_DEVICE_FLAGS_PLATFORM,
-  'fsl-mc': VFIO_DEVICE_FLAGS_FSL_MC,
-  mdev: 0,
-};
 
 /** Answers DEVICE_GET_INFO. EINVAL: the request or its argsz is too short. */
 export function getDeviceInfo(device: VfioDevice, message: Message): number {
@@ -28,7 +13,7 @@ export function getDeviceInfo(device: VfioDevice, message: Message): number {
   const body = new Uint8Array(size);
   vfio_user_device_info.encode(new DataView(body.buffer), 0, {
     argsz: size,
-    flags: KIND_FLAGS[device.kind] | (device.resettable ? VFIO_DEVICE_FLAGS_RESET : 0),
+    flags: device.flags,
     num_regions: device.regionCount,
     num_irqs: device.irqs.length,
   });
