@@ -2,7 +2,7 @@
  * vfio: VFIO in user space. What is public, by room; each room is also a subpath, such as `vfio/client`.
  */
 export * from './abi/index.ts';
-export * from './bus/pci/index.ts';
+export * from './bus/index.ts';
 export * from './client/index.ts';
 export * from './core/index.ts';
 export * from './devices/index.ts';

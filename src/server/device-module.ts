@@ -31,7 +31,8 @@ export async function deviceFrom(
   const what = exportName === 'default' ? 'the default export' : `the export '${exportName}'`;
   throw new DeviceSetupError(
     `${what} of ${module} is no device of this package. ` +
-      'Export a class that extends PciDevice, an instance of one, or a function that returns one; ' +
+      'Export a class that extends PciDevice, PlatformDevice, FslMcDevice or MdevDevice, an instance of one, or a function ' +
+      'that returns one; ' +
       'if it does, there are two copies of vfio: install it once.',
   );
 }

@@ -32,6 +32,7 @@ import {
   type TakeOver,
   VfioDevice,
 } from '../../core/index.ts';
+import { regionHandler } from '../region-handler.ts';
 import {
   RegisterBlock,
   type RegisterOptions,
@@ -50,7 +51,7 @@ import { configDifferences } from './layout.ts';
 import { Msi } from './msi.ts';
 import { Msix } from './msix.ts';
 import { PowerManagement } from './power-management.ts';
-import { barHandler, configSize, regionSpecsOf, romHandler } from './regions.ts';
+import { configSize, regionSpecsOf, romHandler } from './regions.ts';
 import type { BarIndex, PciDeviceSpec } from './spec.ts';
 
 /** Which reset: VFIO_DEVICE_RESET, function level reset, or leaving D3hot without No_Soft_Reset. */
@@ -347,6 +348,6 @@ export class PciDevice extends VfioDevice {
   #wireBar(bar: Bar): void {
     const region = this.region(bar.index);
     const overlays = this.#interrupts.msix?.partsOf(bar.index) ?? [];
-    region.handler = barHandler(region, bar, this.#handlerOf(bar), overlays);
+    region.handler = regionHandler(region, this.#handlerOf(bar), overlays);
   }
 }

@@ -1,6 +1,5 @@
 /*
- * The regions of a PCI function, and who answers in them: a BAR's accesses go to MSI-X where it lies, then to the
- * memory of mappable areas, then to the device's handler, then to nobody.
+ * The regions of a PCI function: BARs, ROM, config space, and what lies beyond.
  */
 import {
   ERRNO,
@@ -12,9 +11,7 @@ import {
   VFIO_PCI_NUM_REGIONS,
   VFIO_PCI_ROM_REGION_INDEX,
 } from '../../abi/index.ts';
-import { assert, type Region, type RegionHandler, type RegionSpec } from '../../core/index.ts';
-import { RegisterBlock } from '../registers.ts';
-import { type RegionPart, SplitHandler, UNANSWERED } from '../split-handler.ts';
+import { assert, type RegionHandler, type RegionSpec } from '../../core/index.ts';
 import type { Bar } from './bars.ts';
 import type { ConfigSpace } from './config-space.ts';
 import { romSize } from './header.ts';
@@ -46,23 +43,6 @@ export function regionSpecsOf(spec: PciDeviceSpec, bars: readonly Bar[]): Region
   return regions;
 }
 
-/** The handler of a BAR's region. `overlays` lie over everything else; null: the core's answer will do. */
-export function barHandler(
-  region: Region,
-  bar: Bar,
-  own: RegionHandler | null,
-  overlays: readonly RegionPart[],
-): RegionHandler | null {
-  const name = `${region.device.name}, BAR${bar.index}`;
-  if (own instanceof RegisterBlock) checkBlock(name, bar, own, overlays);
-  const mapped = own === null ? [] : bar.areas.map(({ offset, size }) => memoryPart(region, offset, size));
-  const unreached = mapped.some((part) => part.sizeBytes === bar.spec.sizeBytes);
-  assert(!unreached, `${name}: all of it is mappable, so its handler would see no access`);
-  if (overlays.length + mapped.length === 0) return own;
-  const rest = own ?? (bar.areas.length > 0 ? memoryPart(region, 0, bar.spec.sizeBytes).handler : UNANSWERED);
-  return new SplitHandler([...overlays, ...mapped], rest);
-}
-
 /** The ROM follows memory decode as BARs do, though its region is none of them (R5). */
 export function romHandler(rom: Uint8Array, config: ConfigSpace): RegionHandler {
   return {
@@ -73,24 +53,4 @@ export function romHandler(rom: Uint8Array, config: ConfigSpace): RegionHandler 
     },
     write: () => 0,
   };
-}
-
-function memoryPart(region: Region, offset: number, sizeBytes: number): RegionPart {
-  const handler: RegionHandler = {
-    read: (from, count, view, at) => region.readMemory(from, count, view, at),
-    write: (from, count, view, at) => region.writeMemory(from, count, view, at),
-  };
-  return { offset, sizeBytes, handler };
-}
-
-function checkBlock(name: string, bar: Bar, block: RegisterBlock, parts: readonly RegionPart[]): void {
-  const { sizeBytes } = bar.spec;
-  assert(
-    block.sizeBytes <= sizeBytes,
-    `${name}: registers end at ${block.sizeBytes}, beyond BAR${bar.index}`,
-  );
-  for (const part of [...parts, ...bar.areas.map(({ offset, size }) => ({ offset, sizeBytes: size }))]) {
-    const hidden = block.nameIn(part.offset, part.sizeBytes);
-    assert(hidden === null, `${name}: register ${hidden} lies under MSI-X or a mappable area, out of reach`);
-  }
 }
