@@ -3,6 +3,7 @@
  */
 import { Command } from 'commander';
 import { openDevice } from '../client/index.ts';
+import { VfioError } from '../core/index.ts';
 import { EXIT_OK } from './exit-codes.ts';
 import { lspciDump } from './inspect/lspci-dump.ts';
 import { systemPciNames } from './inspect/pci-ids.ts';
@@ -29,7 +30,10 @@ export function inspectCommand(): Command {
     .description('show identity, capabilities, regions and interrupts of a device')
     .argument('<address>', 'path of a vfio-user socket, or unix:PATH')
     .option('--json', 'one JSON object')
-    .option('--hex', 'config space as hexadecimal digits, in the format that `lspci -F` reads')
+    .option(
+      '--hex',
+      'config space of a PCI device as hexadecimal digits, in the format that `lspci -F` reads',
+    )
     .addHelpText('after', EXAMPLES)
     .action(async (address: string, flags: InspectFlags) => {
       process.stdout.write(await run(address, flags));
@@ -41,6 +45,11 @@ async function run(address: string, flags: InspectFlags): Promise<string> {
   const handle = await openDevice(address);
   try {
     if (flags.hex === true) {
+      const { kind } = handle.info;
+      if (kind !== 'pci') {
+        const what = kind === 'unknown' ? 'it is no PCI device' : `it is a ${kind} device`;
+        throw new VfioError('EINVAL', `${address} has no config space, ${what}; inspect it without --hex`);
+      }
       const regions = [await handle.regionInfo(7)];
       return lspciDump(await readConfig(handle, regions));
     }

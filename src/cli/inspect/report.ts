@@ -94,8 +94,8 @@ export async function inspect(handle: DeviceHandle, names: PciNames): Promise<In
     command: isPci ? view.getUint16(pci.PCI_COMMAND, true) : null,
     interruptPin: isPci ? view.getUint8(pci.PCI_INTERRUPT_PIN) : 0,
     capabilities: capabilities(config),
-    regions: regions.map((region) => regionReport(region, isPci ? view : null)),
-    interrupts: interrupts.map(interruptReport),
+    regions: regions.map((region) => regionReport(region, info.kind, isPci ? view : null)),
+    interrupts: interrupts.map((irq) => interruptReport(irq, info.kind)),
   };
 }
 
@@ -133,11 +133,11 @@ function identityOf(config: DataView, names: PciNames): Identity {
   };
 }
 
-function regionReport(region: RegionInfo, config: DataView | null): RegionReport {
+function regionReport(region: RegionInfo, kind: string, config: DataView | null): RegionReport {
   const bar = config === null ? null : barOf(region.index, config);
   return {
     index: region.index,
-    name: region.name ?? REGION_NAMES[region.index] ?? 'device-specific',
+    name: region.name ?? regionName(kind, region.index),
     sizeBytes: region.sizeBytes,
     offset: region.offset,
     flags: flagNames(region.flags, REGION_FLAGS),
@@ -145,6 +145,12 @@ function regionReport(region: RegionInfo, config: DataView | null): RegionReport
     ...(region.type === undefined ? {} : { type: region.type }),
     ...(bar === null ? {} : { bar }),
   };
+}
+
+/** Only PCI fixes what an index is; what lies on other buses are resources in the order that firmware lists them. */
+function regionName(kind: string, index: number): string {
+  if (kind !== 'pci') return `resource ${index}`;
+  return REGION_NAMES[index] ?? 'device-specific';
 }
 
 function barOf(index: number, config: DataView): Bar | null {
@@ -165,10 +171,10 @@ function barOf(index: number, config: DataView): Bar | null {
   };
 }
 
-function interruptReport(irq: IrqInfo): InterruptReport {
+function interruptReport(irq: IrqInfo, kind: string): InterruptReport {
   return {
     index: irq.index,
-    name: IRQ_NAMES[irq.index] ?? `irq ${irq.index}`,
+    name: (kind === 'pci' ? IRQ_NAMES[irq.index] : undefined) ?? `irq ${irq.index}`,
     count: irq.count,
     flags: flagNames(irq.flags, IRQ_FLAGS),
   };

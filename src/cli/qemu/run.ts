@@ -54,6 +54,7 @@ export async function runGuest(options: GuestOptions): Promise<boolean> {
       ...options,
       fd: null,
       worker: false,
+      onlyPci: true,
       controlInput: null,
       pty: { link: null },
       work: async () => {

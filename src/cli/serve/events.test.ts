@@ -5,6 +5,7 @@ import { jsonTeller, qemuOption, type ServeEvent, textTeller } from './events.ts
 const READY: ServeEvent = {
   event: 'ready',
   device: 'edu',
+  kind: 'pci',
   socket: '/run/edu.sock',
   qemu: qemuOption('/run/edu.sock'),
   pty: null,
@@ -55,5 +56,14 @@ describe('tellers', () => {
     expect(text).toContain('edu: ready on /run/edu.sock\n');
     expect(text).toContain('-device \'{"driver":"vfio-user-pci"');
     expect(text).toContain('DMA fault at 0x1000: memory decode is off');
+  });
+
+  it('offer QEMU no device that it would refuse', () => {
+    const text = lines((written) => {
+      const output = { write: (line: string) => written.push(line) };
+      textTeller(output, styleFor(output, {}))({ ...READY, kind: 'platform', qemu: null });
+    });
+    expect(text).toContain('edu: ready on /run/edu.sock\n  platform device');
+    expect(text).not.toContain('vfio-user-pci');
   });
 });

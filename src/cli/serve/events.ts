@@ -2,6 +2,7 @@
  * What `vfio serve` tells the outside: one line an event, for people, or with --json one JSON object for
  * programs.
  */
+import type { DeviceKind } from '../../core/index.ts';
 import { deviceValue, shellLine } from '../../qemu/index.ts';
 import type { Output, Style } from '../terminal.ts';
 
@@ -10,9 +11,11 @@ export type ServeEvent =
   | {
       readonly event: 'ready';
       readonly device: string;
+      /** What clients take it for; null with --worker. */
+      readonly kind: DeviceKind | null;
       /** Path of the socket; null when served over an inherited descriptor. */
       readonly socket: string | null;
-      /** QEMU's option that attaches the device; null without a path. */
+      /** QEMU's option that attaches the device; null without a path, or if it is not PCI. */
       readonly qemu: string | null;
       /** Path of the terminal that is the port's other end; null without one. */
       readonly pty: string | null;
@@ -101,7 +104,11 @@ function readyText(event: Extract<ServeEvent, { event: 'ready' }>, style: Style)
   const terminal = event.pty === null ? '' : `\n  terminal: ${terminalText(event.pty, event.ptyLink)}`;
   if (event.socket === null) return `${event.device}: ready on the inherited descriptor${terminal}`;
   const ready = `${style.strong(event.device)}: ready on ${event.socket}`;
-  return `${ready}\n  QEMU (10.1 or newer): ${event.qemu}${terminal}`;
+  const use =
+    event.qemu === null
+      ? `${event.kind} device, for openDevice and other vfio-user clients; QEMU attaches PCI only`
+      : `QEMU (10.1 or newer): ${event.qemu}`;
+  return `${ready}\n  ${use}${terminal}`;
 }
 
 function terminalText(pty: string, link: string | null): string {

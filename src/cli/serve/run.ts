@@ -5,7 +5,7 @@
 import type { EventEmitter } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import type { VfioDevice } from '../../core/index.ts';
+import { type DeviceKind, kindOfFlags, type VfioDevice, VfioError } from '../../core/index.ts';
 import { Serial } from '../../devices/serial/device.ts';
 import {
   type Logger,
@@ -43,6 +43,8 @@ export interface ServeOptions {
   /** Control lines are read from here; null: none. */
   readonly controlInput: Readable | null;
   readonly tell: Teller;
+  /** Refuse devices that clients do not take for PCI. */
+  readonly onlyPci?: boolean;
   /** What is done while the devices are served; they end with it. Default: waiting to be told to stop. */
   readonly work?: () => Promise<void>;
 }
@@ -51,6 +53,8 @@ export interface ServeOptions {
 interface Served {
   readonly name: string;
   readonly terminal: PtyEnd | null;
+  /** What clients take it for; null: only its thread knows. */
+  readonly kind: DeviceKind | null;
   close(): Promise<void>;
 }
 
@@ -68,7 +72,7 @@ export async function serve(options: ServeOptions): Promise<void> {
         ? await serveInThread(argument, options)
         : await serveHere(argument, options, devices);
       served.push(one);
-      tellReady(argument, one.terminal, options.tell);
+      tellReady(argument, one, options.tell);
     }
     if (options.controlInput !== null) {
       closeControl = readControl(options.controlInput, devices, options.tell);
@@ -105,6 +109,7 @@ async function serveHere(
     server.device.release();
   };
   try {
+    if (options.onlyPci) checkPci(name, device);
     await server.listen();
   } catch (error) {
     await close();
@@ -113,7 +118,17 @@ async function serveHere(
   observeDevice(name, device, tell, (next) => devices.set(name, next));
   devices.set(name, device);
   reloading?.start(server);
-  return { name, terminal, close };
+  return { name, terminal, kind: kindOfFlags(device.flags) ?? device.kind, close };
+}
+
+/** QEMU's client refuses others when its guest is set up, in words that say nothing about the device. */
+function checkPci(name: string, device: VfioDevice): void {
+  if (kindOfFlags(device.flags) === 'pci') return;
+  throw new VfioError(
+    'ENODEV',
+    `${name} is a ${device.kind} device; QEMU's vfio-user client attaches PCI devices only. ` +
+      'Serve it with `vfio serve`, and drive it with openDevice.',
+  );
 }
 
 function plugTerminal(device: VfioDevice, { pty }: ServeOptions): PtyEnd | null {
@@ -131,7 +146,7 @@ async function serveInThread(argument: DeviceArgument, options: ServeOptions): P
     log: logger(name, tell),
   });
   tellSessions(server, name, tell);
-  return { name, terminal: null, close: () => server.close() };
+  return { name, terminal: null, kind: null, close: () => server.close() };
 }
 
 /** Who only connected, to see whether somebody listens for example, was never attached and does not detach. */
@@ -164,11 +179,12 @@ function logger(name: string, tell: Teller): Logger {
   };
 }
 
-function tellReady({ name, socketPath }: DeviceArgument, terminal: PtyEnd | null, tell: Teller): void {
-  const qemu = socketPath === null ? null : qemuOption(socketPath);
+function tellReady({ name, socketPath }: DeviceArgument, { terminal, kind }: Served, tell: Teller): void {
+  const attachable = kind === null || kind === 'pci';
+  const qemu = socketPath === null || !attachable ? null : qemuOption(socketPath);
   const pty = terminal?.path ?? null;
   const ptyLink = terminal?.link ?? null;
-  tell({ event: 'ready', device: name, socket: socketPath, qemu, pty, ptyLink, pid: process.pid });
+  tell({ event: 'ready', device: name, kind, socket: socketPath, qemu, pty, ptyLink, pid: process.pid });
 }
 
 /**
