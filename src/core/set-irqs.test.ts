@@ -226,3 +226,31 @@ describe('a maskable index of edges', () => {
     expect(closes(triggers)).toEqual([1, 1]);
   });
 });
+
+describe('masking what cannot be masked', () => {
+  /** As the kernel: vfio_pci_core_ioctl finds no function for it, the others have one that refuses. */
+  it.each([
+    ['platform', undefined, 'EINVAL'],
+    ['fsl-mc', undefined, 'EINVAL'],
+    ['mdev', 'vfio-platform', 'EINVAL'],
+    ['mdev', 'vfio-pci', 'ENOTTY'],
+    ['pci', undefined, 'ENOTTY'],
+  ] as const)('of a device of kind %s, %s, is %s', (kind, api, code) => {
+    const irqs = [{ index: 0, count: 1, flags: VFIO_IRQ_INFO_EVENTFD }];
+    const device = new VfioDevice({ name: 'd', kind, ...(api ? { api } : {}), regions: [], irqs });
+    for (const action of ['mask', 'unmask'] as const) {
+      const request: IrqSet = { index: 0, start: 0, count: 1, data: 'none', action };
+      expect(() => setIrqs(device, request)).toThrow(expect.objectContaining({ code }));
+    }
+  });
+
+  it('is refused of ERR and REQ only where they are ERR and REQ', () => {
+    const irqs = [{ index: 3, count: 1, flags: VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_MASKABLE }];
+    const request: IrqSet = { index: 3, start: 0, count: 1, data: 'none', action: 'mask' };
+    const platform = new VfioDevice({ name: 'd', kind: 'platform', regions: [], irqs });
+    setIrqs(platform, request);
+    expect(platform.irqs[3]?.masked(0)).toBe(true);
+    const mdev = new VfioDevice({ name: 'd', kind: 'mdev', api: 'vfio-pci', regions: [], irqs });
+    expect(() => setIrqs(mdev, request)).toThrow('can only be triggered');
+  });
+});
