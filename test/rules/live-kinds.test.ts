@@ -4,12 +4,13 @@
  * own holds the fd that the socket gave, unguarded as any client.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { DeviceHandle } from '../../src/client/index.ts';
+import { type DeviceHandle, openDevice } from '../../src/client/index.ts';
 import { type DmaFault, indexToOffset } from '../../src/core/index.ts';
 import { BACKINGS, type World } from '../support/backings.ts';
 import type { Answerer } from '../support/holder.ts';
 import { HolderProgram } from '../support/holder.ts';
-import { KIND_CASES, type KindDevice, MEMORY_BYTES, PRIVATE_BYTES } from '../support/kinds.ts';
+import { KIND_CASES, type KindDevice, MEMORY_BYTES, PciMdev, PRIVATE_BYTES } from '../support/kinds.ts';
+import { serveDevice } from '../support/served-device.ts';
 import { TestDevice } from '../support/test-device.ts';
 
 const PAGE = 4096;
@@ -183,8 +184,11 @@ describe.each(KIND_CASES)('$name', (kind) => {
   });
 
   test('interrupts its client', async () => {
-    const fired = new Promise<number>((resolve) => void handle.onInterrupt(0, 0, resolve));
-    await handle.irqInfo(0);
+    let hear = (_count: number): void => {};
+    const fired = new Promise<number>((resolve) => {
+      hear = resolve;
+    });
+    await handle.onInterrupt(0, 0, hear);
     await handle.writeRegister(kind.control, 4, 4, 1);
     expect(await fired).toBe(1);
   });
@@ -195,5 +199,61 @@ describe.each(KIND_CASES)('$name', (kind) => {
     handle = await world.open(device);
     expect(await handle.readRegister(kind.control, 0, 4)).toBe(0xabcd);
     expect(device.resets).toBe(0);
+  });
+});
+
+describe.each(KIND_CASES)('$name, replaced under its client', (kind) => {
+  test('is as after a reset, and stays where the client has it', async () => {
+    const served = await serveDevice(kind.make());
+    const handle = await openDevice(served.path);
+    const holder = program.start(await handle.regionFd(kind.private));
+    await holder.ask(`map ${indexToOffset(kind.private)} ${PRIVATE_BYTES}`);
+    await holder.ask('write 0 0 9');
+    await handle.writeRegister(kind.control, 0, 4, 0xabcd);
+
+    const next = kind.make();
+    expect(await served.server.replaceDevice(next)).toBe('reset');
+    expect(await handle.readRegister(kind.control, 0, 4)).toBe(0x1111);
+    expect(await holder.ask('read 0 0')).toBe('9');
+    next.suspend('device is stopped');
+    expect(await holder.ask('read 0 0')).toBe('ended by SIGBUS');
+    await handle.close();
+    await served.close();
+    next.release();
+  });
+});
+
+describe('an mdev whose parent is served too', () => {
+  test('R4, R7: memory decode of the parent decides over the clients of both', async () => {
+    const world = makeWorld();
+    const parent = new TestDevice('gpu');
+    await world.open(parent);
+    const mdev = new PciMdev({ device: parent, region: 2 });
+    const handle = await world.open(mdev);
+    const engine = new TestDevice('engine');
+    const driver = await world.open(engine);
+    await driver.mapPeer(handle, { index: 2, sizeBytes: MEMORY_BYTES, iova: IOVA });
+    const fd = await handle.regionFd(2);
+    const [touching, resting] = [program.start(fd), program.start(fd)];
+    for (const holder of [touching, resting]) await holder.ask(`map ${indexToOffset(2)} ${MEMORY_BYTES}`);
+    await resting.ask('write 0 5 77');
+
+    parent.suspend('memory decode is off', 0, 6 * 2 ** 40);
+    expect(await touching.ask('read 0 5')).toBe('ended by SIGBUS');
+    await expect(handle.readRegister(2, 0, 4)).rejects.toMatchObject({ code: 'EIO' });
+    expect(await reason(engine.dma.read(IOVA, new Uint8Array(1)))).toBe('parent cannot be reached');
+    // Config space is software.
+    expect(await handle.readRegister(7, 0, 2)).toBe(0x1234);
+
+    parent.resume('memory decode is off');
+    expect(await resting.ask('read 0 5')).toBe('77');
+    const target = new Uint8Array(1);
+    expect(await engine.dma.read(IOVA + 5, target)).toBeNull();
+    expect(target[0]).toBe(77);
+
+    parent.release();
+    expect(await resting.ask('read 0 5')).toBe('ended by SIGBUS');
+    expect(await reason(engine.dma.read(IOVA, new Uint8Array(1)))).toBe('device is released');
+    await world.close();
   });
 });
