@@ -22,7 +22,7 @@ import {
   VFIO_PCI_ROM_REGION_INDEX,
 } from '../abi/vfio.ts';
 import { AddressSpace } from './address-space.ts';
-import { apiFlags, type DeviceApi } from './device-api.ts';
+import { apiFlags, type DeviceApi, kindOfFlags } from './device-api.ts';
 import { DeviceFile } from './device-file.ts';
 import { type DmaPort, type MaybePromise, NoClientDma } from './dma.ts';
 import { assert, VfioError } from './error.ts';
@@ -166,6 +166,11 @@ export class VfioDevice {
   /** VFIO_DEVICE_FLAGS_*: what GET_INFO reports. */
   get flags(): number {
     return apiFlags(this.kind, this.api) | (this.resettable ? VFIO_DEVICE_FLAGS_RESET : 0);
+  }
+
+  /** What clients behind a socket take it for: an mdev for the kind whose API it speaks. */
+  get seenAs(): DeviceKind {
+    return kindOfFlags(this.flags) ?? this.kind;
   }
 
   /** Every mapping of this device by every process; its zap port belongs to the world (live or simulated). */

@@ -47,7 +47,7 @@ async function serve({
     if (!device.released) device.release();
     parentPort?.close();
   });
-  tell({ type: 'ready' });
+  tell({ type: 'ready', kind: device.seenAs });
 }
 
 try {

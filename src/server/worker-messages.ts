@@ -2,6 +2,7 @@
  * What a server in a worker and its parent say to each other.
  */
 import type { ErrnoName } from '../abi/index.ts';
+import type { DeviceKind } from '../core/index.ts';
 import type { LogLevel } from './logger.ts';
 import type { ServerOptions } from './server.ts';
 import type { TracedMessage } from './trace.ts';
@@ -29,7 +30,7 @@ export interface WorkerFailure {
 
 /** From the worker. */
 export type FromWorker =
-  | { readonly type: 'ready' }
+  | { readonly type: 'ready'; readonly kind: DeviceKind }
   | { readonly type: 'failed'; readonly failure: WorkerFailure }
   | { readonly type: 'log'; readonly level: LogLevel; readonly message: string }
   | { readonly type: 'trace'; readonly message: TracedMessage }

@@ -5,7 +5,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { VfioError } from '../core/index.ts';
+import { type DeviceKind, VfioError } from '../core/index.ts';
 import { DeviceSetupError } from './device-setup-error.ts';
 import { moduleUrl } from './load-module.ts';
 import { type Logger, silent } from './logger.ts';
@@ -45,6 +45,8 @@ export class WorkerServer extends EventEmitter<WorkerServerEvents> {
   readonly #trace: Trace | null;
   readonly #exited: Promise<void>;
   #error: Error | null = null;
+  /** Nobody has this object before it is known. */
+  #kind: DeviceKind | null = null;
 
   /** @internal */
   constructor(worker: Worker, log: Logger, trace: Trace | null) {
@@ -65,6 +67,11 @@ export class WorkerServer extends EventEmitter<WorkerServerEvents> {
     });
   }
 
+  /** What clients take the device for. */
+  get kind(): DeviceKind {
+    return this.#kind!;
+  }
+
   /** Ends the session, the socket, the device and the worker. */
   async close(): Promise<void> {
     this.#worker.postMessage({ type: 'close' } satisfies ToWorker);
@@ -73,6 +80,9 @@ export class WorkerServer extends EventEmitter<WorkerServerEvents> {
 
   #onMessage(message: FromWorker): void {
     switch (message.type) {
+      case 'ready':
+        this.#kind = message.kind;
+        break;
       case 'log':
         this.#log(message.level, message.message);
         break;

@@ -13,10 +13,14 @@ const EXAMPLE = join(root, 'examples/scratchpad.ts');
 const [CONTROL, MEMORY] = [0, 1];
 const [FILL, STATUS] = [0, 4];
 
-async function served(module: string, work: (socket: string, ready: object) => Promise<void>): Promise<void> {
+async function served(
+  module: string,
+  work: (socket: string, ready: object) => Promise<void>,
+  flags: readonly string[] = [],
+): Promise<void> {
   await inFolder(async (folder) => {
     const socket = join(folder, 'device.sock');
-    const serving = new Serving([module, `--socket-path=${socket}`, '--json']);
+    const serving = new Serving([module, `--socket-path=${socket}`, '--json', ...flags]);
     const ready = await serving.event('ready');
     try {
       await work(socket, ready);
@@ -26,10 +30,17 @@ async function served(module: string, work: (socket: string, ready: object) => P
   });
 }
 
-test('is served without an option for QEMU', async () => {
-  await served(EXAMPLE, async (_socket, ready) => {
-    expect(ready).toMatchObject({ device: 'scratchpad', kind: 'platform', qemu: null });
-  });
+test.each([
+  ['in the main thread', []],
+  ['in a worker', ['--worker']],
+])('is served %s without an option for QEMU', async (_where, flags) => {
+  await served(
+    EXAMPLE,
+    async (_socket, ready) => {
+      expect(ready).toMatchObject({ device: 'scratchpad', kind: 'platform', qemu: null });
+    },
+    flags,
+  );
 });
 
 test('is inspected as what it is: no identity, no BARs, no names of PCI', async () => {

@@ -11,8 +11,8 @@ export type ServeEvent =
   | {
       readonly event: 'ready';
       readonly device: string;
-      /** What clients take it for; null with --worker. */
-      readonly kind: DeviceKind | null;
+      /** What clients take it for. */
+      readonly kind: DeviceKind;
       /** Path of the socket; null when served over an inherited descriptor. */
       readonly socket: string | null;
       /** QEMU's option that attaches the device; null without a path, or if it is not PCI. */

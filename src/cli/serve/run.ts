@@ -5,7 +5,7 @@
 import type { EventEmitter } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import { type DeviceKind, kindOfFlags, type VfioDevice, VfioError } from '../../core/index.ts';
+import { type DeviceKind, type VfioDevice, VfioError } from '../../core/index.ts';
 import { Serial } from '../../devices/serial/device.ts';
 import {
   type Logger,
@@ -53,8 +53,8 @@ export interface ServeOptions {
 interface Served {
   readonly name: string;
   readonly terminal: PtyEnd | null;
-  /** What clients take it for; null: only its thread knows. */
-  readonly kind: DeviceKind | null;
+  /** What clients take it for. */
+  readonly kind: DeviceKind;
   close(): Promise<void>;
 }
 
@@ -118,12 +118,12 @@ async function serveHere(
   observeDevice(name, device, tell, (next) => devices.set(name, next));
   devices.set(name, device);
   reloading?.start(server);
-  return { name, terminal, kind: kindOfFlags(device.flags) ?? device.kind, close };
+  return { name, terminal, kind: device.seenAs, close };
 }
 
 /** QEMU's client refuses others when its guest is set up, in words that say nothing about the device. */
 function checkPci(name: string, device: VfioDevice): void {
-  if (kindOfFlags(device.flags) === 'pci') return;
+  if (device.seenAs === 'pci') return;
   throw new VfioError(
     'ENODEV',
     `${name} is a ${device.kind} device; QEMU's vfio-user client attaches PCI devices only. ` +
@@ -146,7 +146,7 @@ async function serveInThread(argument: DeviceArgument, options: ServeOptions): P
     log: logger(name, tell),
   });
   tellSessions(server, name, tell);
-  return { name, terminal: null, kind: null, close: () => server.close() };
+  return { name, terminal: null, kind: server.kind, close: () => server.close() };
 }
 
 /** Who only connected, to see whether somebody listens for example, was never attached and does not detach. */
@@ -180,8 +180,7 @@ function logger(name: string, tell: Teller): Logger {
 }
 
 function tellReady({ name, socketPath }: DeviceArgument, { terminal, kind }: Served, tell: Teller): void {
-  const attachable = kind === null || kind === 'pci';
-  const qemu = socketPath === null || !attachable ? null : qemuOption(socketPath);
+  const qemu = socketPath === null || kind !== 'pci' ? null : qemuOption(socketPath);
   const pty = terminal?.path ?? null;
   const ptyLink = terminal?.link ?? null;
   tell({ event: 'ready', device: name, kind, socket: socketPath, qemu, pty, ptyLink, pid: process.pid });
