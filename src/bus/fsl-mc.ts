@@ -7,8 +7,8 @@
  *   container, whose region is the portal that its commands go through;
  * - each interrupt is an index of its own with one vector and EVENTFD alone: messages of the MC's MSI controller, which
  *   nobody can mask here;
- * - VFIO_DEVICE_FLAGS_RESET is set for containers. Linux sets it for nothing else; here a class of another object that
- *   overrides `onReset` has it too, as an object can be reset by itself.
+ * - VFIO_DEVICE_FLAGS_RESET is set for containers. Linux sets it for nothing else, though VFIO_DEVICE_RESET of newer
+ *   versions resets any object; here the flag says what works: a class of another object that overrides `onReset` has it.
  *
  * Linux takes commands to a portal only as 64 bytes at offset 0; here every access reaches the region's handler.
  */
