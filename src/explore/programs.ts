@@ -107,6 +107,31 @@ export const PROGRAMS: readonly Program[] = [
   },
   {
     ...PEER,
+    name: 'reasons',
+    title: 'memory decode and D3hot take the memory away together, and give it back in any order',
+    threads: {
+      guest: [
+        {
+          any: [
+            { op: 'write', vma: 'window' },
+            { op: 'read', vma: 'window' },
+          ],
+          times: 2,
+        },
+      ],
+      nic: [{ op: 'dmaRead', mapping: 'peer' }],
+      driver: [
+        { op: 'disable', device: 'gpu' },
+        { op: 'enable', device: 'gpu' },
+      ],
+      power: [
+        { op: 'sleep', device: 'gpu' },
+        { op: 'wake', device: 'gpu' },
+      ],
+    },
+  },
+  {
+    ...PEER,
     name: 'fork',
     title: 'a child gets the mappings of its parent while memory decode goes off',
     processes: ['vmm', 'child'],

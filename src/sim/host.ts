@@ -142,8 +142,7 @@ export class SimulatedHost {
   /** Takes a move: changes `state`, and leaves in `machine.broken` what that broke. */
   take(state: State, move: Move): void {
     const { machine } = this;
-    machine.broken = 0;
-    machine.violations.length = 0;
+    machine.forget();
     const thread = this.threadOf(move);
     const at = machine.layout.thread(thread);
     if (state[at + OPERATION] === 0) {
@@ -187,8 +186,7 @@ export class SimulatedHost {
   /** Nothing can move: says what that breaks, in words while `machine.explaining`. */
   stuck(state: State): number {
     const { machine } = this;
-    machine.broken = 0;
-    machine.violations.length = 0;
+    machine.forget();
     for (let thread = 0; thread < this.#actions.length; thread++) {
       if (!this.busy(state, thread)) continue;
       const at = machine.layout.thread(thread);

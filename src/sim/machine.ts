@@ -80,6 +80,12 @@ export class Machine {
     this.kernel = new KernelStates(this.plan, design);
   }
 
+  /** Before a step: nothing is broken yet. */
+  forget(): void {
+    this.broken = 0;
+    if (this.explaining) this.violations.length = 0;
+  }
+
   /** A step broke a property. The text is made only when somebody reads it. */
   report(property: Property, text: () => string): void {
     this.broken |= 1 << PROPERTIES.indexOf(property);

@@ -302,10 +302,17 @@ function quiescentDevice(machine: Machine, state: State, device: number): void {
   for (const [mapping, { vma }] of plan.mappings.entries()) {
     if (plan.vmas[vma]!.device !== device) continue;
     const at = layout.mapping(mapping);
-    if (state[at + MAPPED] !== 0) {
-      mapped++;
-      if (machine.design.reference && state[at + HOLDS] === 1) held++;
-    }
+    if (state[at + MAPPED] === 0) continue;
+    mapped++;
+    if (state[at + HOLDS] === 1) held++;
+    const alive = state[at + MAPPED] === state[layout.device(device) + GENERATION]! + 1;
+    if (
+      machine.design.reference &&
+      alive &&
+      state[layout.device(device) + LIVE] === 1 &&
+      state[at + HOLDS] === 0
+    )
+      machine.report('R6', () => `${plan.mappings[mapping]!.name} holds no reference to ${name}`);
   }
   const references = state[layout.device(device) + REFERENCES];
   if (references !== held)

@@ -24,6 +24,16 @@ function faultBits(machine: Machine, vma: number): number {
   return pageTableBit(machine, vma) | (device < 0 ? 0 : deviceBit(machine, device));
 }
 
+/** A fault left no page table entry, and nobody interfered. */
+function judgeFault(machine: Machine, state: State, vma: number, page: number, frame: number): void {
+  if (frame === 0) refused(machine, state, vma, page);
+  else
+    machine.report(
+      'progress',
+      () => `a fault on ${machine.plan.vmas[vma]!.name} was answered, but leads to nothing`,
+    );
+}
+
 /** A load or store of one page. */
 export function accessSteps(machine: Machine, vma: number, page: number, write: boolean): Step[] {
   const { name, device, process } = machine.plan.vmas[vma]!;
@@ -52,10 +62,8 @@ export function accessSteps(machine: Machine, vma: number, page: number, write: 
       label: () => `looks up what page ${page} of ${name} shows`,
       touches: bits,
       run: (state, thread) => {
-        const frame = state[cell] === UNMAPPED ? 0 : faultFrame(machine, state, vma, page);
-        state[layout.thread(thread) + FRAME] = frame;
-        const quiet = locks.every((lock) => isFree(lock, state, thread));
-        if (frame === 0 && state[cell] !== UNMAPPED && quiet) refused(machine, state, vma, page);
+        state[layout.thread(thread) + FRAME] =
+          state[cell] === UNMAPPED ? 0 : faultFrame(machine, state, vma, page);
         return NEXT;
       },
     }),
@@ -71,10 +79,13 @@ export function accessSteps(machine: Machine, vma: number, page: number, write: 
       },
     }),
     unlock: () =>
-      unlockStep(locks, 0, (state, thread) => {
+      unlockStep(locks, bits, (state, thread) => {
         const at = layout.thread(thread) + FRAME;
+        const frame = state[at]!;
+        const undisturbed = locks.every((lock) => isFree(lock, state, thread));
+        if (undisturbed && state[cell] === 0) judgeFault(machine, state, vma, page, frame);
         machine.outcome = 'SIGBUS';
-        if (state[at] === 0) return END;
+        if (frame === 0) return END;
         state[at] = 0;
         return 0;
       }),

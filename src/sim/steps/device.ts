@@ -103,7 +103,7 @@ export function changeSteps(machine: Machine, device: number, name: ChangeName):
           return NEXT;
         },
       },
-      effectsStep(machine, everything, () => barsOnly),
+      effectsStep(machine, everything, barsOnly),
     ];
   };
   const hardware = (change: Change['off'], judge: (state: State) => void): Step[] => {
@@ -161,5 +161,5 @@ export function consentSteps(
     withdrawn(machine, state, device, (each) => each.index === index, false);
     return END;
   });
-  return [lockStep(lock), change, effectsStep(machine, bits, () => false), done];
+  return [lockStep(lock), change, effectsStep(machine, bits, false), done];
 }

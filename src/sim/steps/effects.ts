@@ -23,10 +23,8 @@ import {
 } from '../layout.ts';
 import { type Machine, NEXT, type Role, STAY, type Step } from '../machine.ts';
 import { inFlight } from '../truth.ts';
-import { containerLock, isFree, letGo, take } from './locks.ts';
+import { containerLock, isFree, type Lock, letGo, take } from './locks.ts';
 import { contentBit, entryBit, flightBit, pageTableBit } from './touches.ts';
-
-type MappingEffect = Extract<Effect, { mapping: number }>;
 
 const ONE_STEP: Order = ['do it'];
 
@@ -49,7 +47,8 @@ function wordsOf(machine: Machine, effect: Effect): Order {
 }
 
 /** The step that works off a thread's list of effects, one at a time. Its bits are those of everything a device may reach. */
-export function effectsStep(machine: Machine, touches: number, barsOnly: (state: State) => boolean): Step {
+export function effectsStep(machine: Machine, touches: number, barsOnly: boolean): Step {
+  const locks = machine.plan.containers.map((_, container) => containerLock(machine, container));
   const words = new Map<Effect, Order>();
   const orderOf = (effect: Effect): Order => {
     let order = words.get(effect);
@@ -62,6 +61,13 @@ export function effectsStep(machine: Machine, touches: number, barsOnly: (state:
   const current = (state: State, thread: number): Effect | undefined => {
     const at = machine.layout.thread(thread);
     return machine.effects(state[at + EFFECTS]!)[state[at + EFFECT]!];
+  };
+  const perform = (effect: Effect, word: string, state: State, thread: number): void => {
+    if (effect.kind === 'zap') zap(machine, state, effect, barsOnly);
+    else if ('mapping' in effect) {
+      const lock = locks[machine.plan.mappings[effect.mapping]!.container]!;
+      performOnMapping(machine, state, thread, effect.mapping, word, lock);
+    } else moveContents(machine, state, effect.device, effect.region, effect.kind === 'park');
   };
   return {
     touches,
@@ -83,7 +89,7 @@ export function effectsStep(machine: Machine, touches: number, barsOnly: (state:
       const word = orderOf(effect)[state[machine.layout.thread(thread) + EFFECT_STEP]!];
       if (word === 'drain') return !inFlight(machine, state, effect.mapping);
       if (word !== 'lock container') return true;
-      return isFree(containerLock(machine, machine.plan.mappings[effect.mapping]!.container), state, thread);
+      return isFree(locks[machine.plan.mappings[effect.mapping]!.container]!, state, thread);
     },
     run: (state, thread) => {
       const at = machine.layout.thread(thread);
@@ -91,7 +97,7 @@ export function effectsStep(machine: Machine, touches: number, barsOnly: (state:
       if (effect !== undefined) {
         const order = orderOf(effect);
         const word = order[state[at + EFFECT_STEP]!];
-        if (word !== undefined) perform(machine, state, thread, effect, word, barsOnly);
+        if (word !== undefined) perform(effect, word, state, thread);
         state[at + EFFECT_STEP]!++;
         if (state[at + EFFECT_STEP]! < order.length) return STAY;
         state[at + EFFECT]!++;
@@ -144,19 +150,6 @@ function roleOf(word: string | undefined): Role {
   return word === 'unlock' ? 'unlock' : 'other';
 }
 
-function perform(
-  machine: Machine,
-  state: State,
-  thread: number,
-  effect: Effect,
-  word: string,
-  barsOnly: (state: State) => boolean,
-): void {
-  if (effect.kind === 'zap') zap(machine, state, effect, barsOnly(state));
-  else if ('mapping' in effect) performOnMapping(machine, state, thread, effect, word);
-  else moveContents(machine, state, effect.device, effect.region, effect.kind === 'park');
-}
-
 function zap(
   machine: Machine,
   state: State,
@@ -197,16 +190,14 @@ function performOnMapping(
   machine: Machine,
   state: State,
   thread: number,
-  effect: MappingEffect,
+  mapping: number,
   word: string,
+  lock: Lock,
 ): void {
-  const { mapping } = effect;
-  const { layout, plan } = machine;
-  const at = layout.mapping(mapping);
-  const slot = plan.mappings[mapping]!;
+  const at = machine.layout.mapping(mapping);
   switch (word) {
     case 'lock container':
-      take(containerLock(machine, slot.container), state, thread);
+      take(lock, state, thread);
       return;
     case 'clear':
       state[at + ENTRY] = 0;
@@ -221,7 +212,7 @@ function performOnMapping(
       program(machine, state, mapping);
       return;
     case 'unlock':
-      letGo(containerLock(machine, slot.container), state, thread);
+      letGo(lock, state, thread);
       return;
   }
 }

@@ -90,7 +90,7 @@ function dropSteps(
           return NEXT;
         },
       },
-      effectsStep(machine, everything, () => false),
+      effectsStep(machine, everything, false),
     ],
     'hardware off': () => [
       {
@@ -240,6 +240,7 @@ export function forkSteps(machine: Machine, process: number, child: number): Ste
   const copies = [...plan.vmas.entries()].filter(([, vma]) => vma.process === child && vma.parent >= 0);
   const call = machine.callNumber({ call: 'fork', vmas: copies.map(([vma]) => vma) });
   const lock = mmLock(machine, process);
+  const childLock = mmLock(machine, child);
   const name = plan.processes[child]!;
   let bits = 0;
   for (const device of plan.devices.keys()) bits |= deviceBit(machine, device);
@@ -252,37 +253,42 @@ export function forkSteps(machine: Machine, process: number, child: number): Ste
       }
     }
   };
-  const words: Record<string, () => Step> = {
-    'lock mm': () => lockStep(lock),
-    insert: () => ({
-      label: () => `gives ${name} the files and VMAs`,
-      touches: bits,
-      ready: (state) => plan.devices.every((_, device) => notZapping(machine, device)(state)),
-      run: (state, thread) => {
-        machine.call(state, thread, call);
-        for (const device of plan.devices.keys()) shareFile(machine, state, device, process, child);
-        for (const [, { parent, device, pages }] of copies) {
-          const first = state[layout.vmaPage(parent, 0)];
-          const last = state[layout.vmaPage(parent, pages - 1)];
-          if (device >= 0 && (first !== UNMAPPED || last !== UNMAPPED))
-            state[layout.device(device) + OPENS]!++;
-        }
-        for (const [, to] of pagesOf(state)) if (state[to] === UNMAPPED) state[to] = 0;
-        machine.outcome = 'ok';
-        return NEXT;
+  const words: Record<string, () => Step[]> = {
+    // As the kernel does, also the child's, so that the child does not run before it is whole.
+    'lock mm': () => [lockStep(lock), lockStep(childLock)],
+    insert: () => [
+      {
+        label: () => `gives ${name} the files and VMAs`,
+        touches: bits,
+        ready: (state) => plan.devices.every((_, device) => notZapping(machine, device)(state)),
+        run: (state, thread) => {
+          machine.call(state, thread, call);
+          for (const device of plan.devices.keys()) shareFile(machine, state, device, process, child);
+          for (const [, { parent, device, pages }] of copies) {
+            const first = state[layout.vmaPage(parent, 0)];
+            const last = state[layout.vmaPage(parent, pages - 1)];
+            if (device >= 0 && (first !== UNMAPPED || last !== UNMAPPED))
+              state[layout.device(device) + OPENS]!++;
+          }
+          for (const [, to] of pagesOf(state)) if (state[to] === UNMAPPED) state[to] = 0;
+          machine.outcome = 'ok';
+          return NEXT;
+        },
       },
-    }),
-    copy: () => ({
-      label: () => `copies the page table entries for ${name}`,
-      touches: bits,
-      run: (state) => {
-        for (const [from, to] of pagesOf(state)) state[to] = state[from]!;
-        return NEXT;
+    ],
+    copy: () => [
+      {
+        label: () => `copies the page table entries for ${name}`,
+        touches: bits,
+        run: (state) => {
+          for (const [from, to] of pagesOf(state)) state[to] = state[from]!;
+          return NEXT;
+        },
       },
-    }),
-    unlock: () => unlockStep([lock], 0, () => END),
+    ],
+    unlock: () => [unlockStep([lock, childLock], 0, () => END)],
   };
-  return design.order.fork.map((word) => words[word]!());
+  return design.order.fork.flatMap((word) => words[word]!());
 }
 
 function shareFile(machine: Machine, state: State, device: number, process: number, child: number): void {

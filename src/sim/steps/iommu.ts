@@ -144,7 +144,7 @@ export function unmapSteps(machine: Machine, mapping: number): Step[] {
           return NEXT;
         },
       },
-      effectsStep(machine, bits | (device < 0 ? 0 : effectBits(machine, device)), () => false),
+      effectsStep(machine, bits | (device < 0 ? 0 : effectBits(machine, device)), false),
     ],
     'let go': () => [
       {
