@@ -33,8 +33,12 @@ export function irqSpecsOf(spec: PciDeviceSpec): IrqSpec[] {
   return [
     { index: VFIO_PCI_INTX_IRQ_INDEX, count: spec.interruptPin === undefined ? 0 : 1, flags: level },
     { index: VFIO_PCI_MSI_IRQ_INDEX, count: msi === undefined ? 0 : (msi.vectors ?? 1), flags: fixed },
-    // Vectors can be added while others are in use, so not NORESIZE.
-    { index: VFIO_PCI_MSIX_IRQ_INDEX, count: msix?.vectors ?? 0, flags: VFIO_IRQ_INFO_EVENTFD },
+    // Vectors can be added while others are in use, so not NORESIZE where there are any.
+    {
+      index: VFIO_PCI_MSIX_IRQ_INDEX,
+      count: msix?.vectors ?? 0,
+      flags: msix === undefined ? fixed : VFIO_IRQ_INFO_EVENTFD,
+    },
     // Also without PCI Express, since 7.3. A count of 0 makes QEMU warn that error recovery is missing.
     { index: VFIO_PCI_ERR_IRQ_INDEX, count: 1, flags: fixed },
     { index: VFIO_PCI_REQ_IRQ_INDEX, count: 1, flags: fixed },
