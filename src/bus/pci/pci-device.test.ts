@@ -250,6 +250,20 @@ describe('VFIO_DEVICE_RESET', () => {
     expect(device.accessible(device.region(0))).toBeNull();
   });
 
+  test('is refused by a function that has none, and changes nothing', () => {
+    const { device } = opened({ resettable: false, capabilities: [{ type: 'power-management' }] });
+    expect(device.resettable).toBe(false);
+    expect(() => device.reset()).toThrow(expect.objectContaining({ code: 'EINVAL' }));
+    expect([device.resets, device.accessible(device.region(0))]).toEqual([[], null]);
+  });
+
+  test.each([
+    ['FLR', { type: 'express' }],
+    ['leaving D3hot', { type: 'power-management', noSoftReset: false }],
+  ] as const)('cannot be switched off where %s resets the function', (_name, capability) => {
+    expect(() => opened({ resettable: false, capabilities: [capability] })).toThrow(/not resettable/);
+  });
+
   test('clears what the device says it clears, and registers; nothing else (R8)', () => {
     const { device } = opened({
       bars: {

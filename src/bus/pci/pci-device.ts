@@ -83,7 +83,7 @@ export class PciDevice extends VfioDevice {
       kind: 'pci',
       regions: regionSpecsOf(spec, bars),
       irqs: irqSpecsOf(spec),
-      resettable: true,
+      resettable: isResettable(spec),
     });
     this.spec = spec;
     this.#bars = bars;
@@ -350,4 +350,19 @@ export class PciDevice extends VfioDevice {
     const overlays = this.#interrupts.msix?.partsOf(bar.index) ?? [];
     region.handler = regionHandler(region, this.#handlerOf(bar), overlays);
   }
+}
+
+/** A function that resets itself has a reset for clients, too: vfio-pci would use it. */
+function isResettable(spec: PciDeviceSpec): boolean {
+  const resettable = spec.resettable ?? true;
+  const resetsItself = (spec.capabilities ?? []).some(
+    (capability) =>
+      (capability.type === 'express' && (capability.functionLevelReset ?? true)) ||
+      (capability.type === 'power-management' && !(capability.noSoftReset ?? true)),
+  );
+  assert(
+    resettable || !resetsItself,
+    `${spec.name}: not resettable, but FLR or leaving D3hot resets it; turn those off as well`,
+  );
+  return resettable;
 }

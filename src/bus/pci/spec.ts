@@ -145,6 +145,11 @@ export interface PciDeviceSpec {
   /** Device-specific regions: index 9 and up, each with its type. */
   readonly extraRegions?: readonly RegionSpec[];
   /**
+   * Whether clients can reset the function (VFIO_DEVICE_RESET). Default true. False, as of a conventional function alone
+   * on no bus of its own, goes with no other reset: neither FLR nor a loss of state on leaving D3hot.
+   */
+  readonly resettable?: boolean;
+  /**
    * COMMAND when a client opens the device. Default, as after vfio-pci's open: I/O and memory decode as there are
    * BARs for them, no bus mastering.
    */
