@@ -12,7 +12,7 @@ import {
   vfio_user_dma_map,
   vfio_user_dma_unmap,
 } from '../abi/index.ts';
-import { VfioError } from '../core/index.ts';
+import { IOVA_END, VfioError } from '../core/index.ts';
 import type { SealedMemory } from '../memory/index.ts';
 import type { SysLayer } from '../sys/sys-layer.ts';
 import type { Channel } from './channel.ts';
@@ -177,8 +177,12 @@ export class SocketDma {
 
   #checkRange(iova: number, sizeBytes: number): void {
     const { maxDmaMaps } = this.#agreement;
-    if (!(Number.isSafeInteger(iova) && iova >= 0 && Number.isSafeInteger(sizeBytes) && sizeBytes > 0)) {
-      throw new VfioError('EINVAL', `iova ${iova}, size ${sizeBytes}: both must be whole numbers below 2^53`);
+    if (!(Number.isInteger(iova) && iova >= 0 && Number.isInteger(sizeBytes) && sizeBytes > 0)) {
+      throw new VfioError('EINVAL', `iova ${iova}, size ${sizeBytes}: both must be whole numbers`);
+    }
+    if (iova + sizeBytes > IOVA_END) {
+      const range = `iova 0x${iova.toString(16)}, size 0x${sizeBytes.toString(16)}`;
+      throw new VfioError('EOVERFLOW', `${range} ends beyond the address space: map below 2^53`);
     }
     if (this.#table.size >= maxDmaMaps) {
       throw new VfioError('ENOSPC', `the server takes ${maxDmaMaps} mappings; unmap some`);

@@ -390,6 +390,8 @@ describe.each(BACKINGS)('%s', (_name, makeWorld) => {
       ['neither right', { iova: 0, sizeBytes: PAGE, read: false, write: false }, 'EINVAL'],
       ['half a page', { iova: 0, sizeBytes: 0x800 }, 'EINVAL'],
       ['an iova that is no page', { iova: 0x800, sizeBytes: PAGE }, 'EINVAL'],
+      ['the first iova beyond the address space', { iova: 2 ** 53, sizeBytes: PAGE }, 'EOVERFLOW'],
+      ['an iova beyond what numbers hold', { iova: 2 ** 60, sizeBytes: PAGE }, 'EOVERFLOW'],
     ])('refuses a mapping with %s', async (_case, request, code) => {
       const bytes = new Uint8Array(PAGE);
       await expect(handle.dmaMap({ ...request, bytes })).rejects.toMatchObject({ code });
