@@ -1,4 +1,4 @@
-/* Container: what it adds to the kernel's answers (those are in test/rules), and which refusal wins. */
+/* Container: what it adds to the kernel's answers (those are in test/parity), and which refusal wins. */
 import { describe, expect, it } from 'vitest';
 import { Container, DMA_ENTRY_LIMIT } from './container.ts';
 import type { DmaFaultReason } from './dma.ts';

@@ -3,7 +3,7 @@
  * that end and return with their device (R6, R7), and an unmap that knows which DMA is still in flight.
  *
  * Linux: `struct vfio_iommu`, `vfio_dma_do_map`, `vfio_dma_do_unmap`. The errno of each refusal, and which one wins when
- * several apply, are those of 7.3 (test/rules/r9-type1-parity.test.ts). Differences, all on purpose:
+ * several apply, are those of 7.3 (test/parity). Differences, all on purpose:
  * - IOVAs from 2^53 on are EOVERFLOW for map; for unmap nothing is ever there.
  * - An unmapped mapping with DMA in flight keeps its IOVA (EEXIST for map, its entry counts) until the last use ends.
  *   type1 has no such state because its hardware has stopped when the ioctl returns; `idle` says when that is so here.

@@ -308,4 +308,17 @@ describe('what may not be mapped', () => {
       code(() => new Container().map({ ...request, source: make(0, 2 * PAGE), sourceOffset: PAGE })),
     ).toBe('EFAULT');
   });
+
+  it('is refused against the rights of the region: EFAULT, as type1 says of a read-only VMA', () => {
+    // Linux 7.3, records 7.map-ro-BAR-vma-RW and 7.map-ro-BAR-vma-R.
+    const areas = [{ offset: 0, size: PAGE, dma: 'allow' as const }];
+    const regions = [{ index: 2, sizeBytes: PAGE, areas, write: false }];
+    const region = new VfioDevice({ name: 'rom', kind: 'pci', regions, irqs: [] }).region(2);
+    const map = (write: boolean): void => {
+      const source = new DeviceMemory({ region, offset: 0, sizeBytes: PAGE });
+      new Container().map({ iova: 0, size: PAGE, read: true, write, source });
+    };
+    expect(() => map(true)).toThrow(expect.objectContaining({ code: 'EFAULT' }));
+    expect(() => map(false)).not.toThrow();
+  });
 });

@@ -53,13 +53,13 @@ export class Answerer {
   }
 }
 
-/** Compiles holder.c once for a test file. */
+/** Compiles a program that answers lines once for a test file: holder.c unless told otherwise. */
 export class HolderProgram {
   readonly #folder: string = mkdtempSync(join(tmpdir(), 'vfio-holder-'));
   readonly #path: string = join(this.#folder, 'holder');
 
-  constructor() {
-    execFileSync('cc', ['-O1', '-o', this.#path, fileURLToPath(new URL('holder.c', import.meta.url))]);
+  constructor(source: URL = new URL('holder.c', import.meta.url)) {
+    execFileSync('cc', ['-O1', '-o', this.#path, fileURLToPath(source)]);
   }
 
   /** A new process that has `fd`. */

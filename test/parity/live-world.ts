@@ -1,0 +1,314 @@
+/*
+ * The live world: a vfio-user server for each device, our client on real sockets, memfds, and a process of its own for each
+ * region that maps and touches it.
+ *
+ * The container is that of edu's session. What a vaddr is to the kernel is an fd and a place in it here. Fields of messages
+ * that our client cannot be made to send go by hand to a second edu, which nobody else uses.
+ */
+import { closeSync, openSync } from 'node:fs';
+import { errnoName } from '../../src/abi/index.ts';
+import type { PciDevice } from '../../src/bus/pci/index.ts';
+import { type DeviceHandle, openDevice } from '../../src/client/index.ts';
+import { offsetInRegion, offsetToIndex, VfioError } from '../../src/core/index.ts';
+import { openSys } from '../../src/sys/index.ts';
+import { type Answerer, HolderProgram } from '../support/holder.ts';
+import { memfd } from '../support/memory.ts';
+import type { RawClient } from '../support/raw-client.ts';
+import { ERROR } from '../support/raw-client.ts';
+import { type Served, serveDevice } from '../support/served-device.ts';
+import { PROBED_RANGES } from './core-world.ts';
+import { DEVICES, makeDevice } from './devices.ts';
+import {
+  type DeviceName,
+  type InfoAnswer,
+  type IrqAnswer,
+  type MappingCall,
+  type MapRequest,
+  type MemoryRequest,
+  type MessageAnswer,
+  type MmapRequest,
+  NoCounterpart,
+  type ParityMapping,
+  type ParityWorld,
+  type ProcessMemory,
+  type RegionAnswer,
+} from './world.ts';
+
+const MAP_SHARED = 1;
+const MAP_PRIVATE = 2;
+const MESSAGE_MEMORY_BYTES = 0x1_0000;
+
+const sys = openSys();
+
+export class LiveWorld implements ParityWorld {
+  readonly name: string = 'live';
+  readonly #program: HolderProgram = new HolderProgram(new URL('prober.c', import.meta.url));
+  readonly #served: Map<DeviceName, Served<PciDevice>> = new Map();
+  readonly #handles: Map<DeviceName, DeviceHandle> = new Map();
+  /** The process that maps a region, by device and index; a new device's region is another file. */
+  readonly #processes: Map<string, Answerer> = new Map();
+  readonly #memories: Set<LiveMemory> = new Set();
+  readonly #faults: string[] = [];
+  readonly #byHand: Served<PciDevice>;
+  readonly #messages: RawClient;
+
+  private constructor(byHand: Served<PciDevice>, messages: RawClient) {
+    this.#byHand = byHand;
+    this.#messages = messages;
+  }
+
+  /** All devices served and open. */
+  static async start(): Promise<LiveWorld> {
+    const byHand = await serveDevice<PciDevice>(makeDevice('edu'), { container: PROBED_RANGES });
+    const world = new LiveWorld(byHand, await byHand.open());
+    for (const name of DEVICES) await world.open(name);
+    return world;
+  }
+
+  async deviceInfo(name: DeviceName): Promise<InfoAnswer> {
+    const { flags, regionCount, irqCount } = this.#handle(name).info;
+    return { flags, regionCount, irqCount };
+  }
+
+  async regionInfo(name: DeviceName, index: number): Promise<RegionAnswer> {
+    const { flags, sizeBytes, offset, areas } = await this.#handle(name).regionInfo(index);
+    const whole = areas.length === 1 && areas[0]!.size === sizeBytes;
+    return { flags, sizeBytes, offset, sparse: whole ? [] : areas };
+  }
+
+  async irqInfo(name: DeviceName, index: number): Promise<IrqAnswer> {
+    const { flags, count } = await this.#handle(name).irqInfo(index);
+    return { flags, count };
+  }
+
+  async read(name: DeviceName, index: number, offset: number, length: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(length);
+    await this.#handle(name).read(index, offset, bytes);
+    return bytes;
+  }
+
+  async write(name: DeviceName, index: number, offset: number, bytes: Uint8Array): Promise<number> {
+    await this.#handle(name).write(index, offset, bytes);
+    return bytes.length;
+  }
+
+  reset(name: DeviceName): Promise<void> {
+    return this.#handle(name).reset();
+  }
+
+  async open(name: DeviceName): Promise<void> {
+    const served = this.#served.get(name) ?? (await this.#serve(name));
+    this.#handles.set(name, await openDevice(`unix:${served.path}`));
+  }
+
+  async close(name: DeviceName): Promise<void> {
+    await this.#handle(name).close();
+    this.#handles.delete(name);
+  }
+
+  async release(name: DeviceName): Promise<void> {
+    await this.#served.get(name)?.close();
+    this.#served.delete(name);
+    for (const [key, process] of this.#processes) {
+      if (!key.startsWith(name)) continue;
+      this.#processes.delete(key);
+      await process.stop();
+    }
+  }
+
+  /** Our client says whether the range may be mapped; a process that has the fd maps it. */
+  async mmap(request: MmapRequest): Promise<ParityMapping> {
+    const { device, fileOffset, length, protection, shared } = request;
+    const index = offsetToIndex(fileOffset);
+    const place = offsetInRegion(fileOffset);
+    (await this.#handle(device).mmap(index, place, length)).unmap();
+    const process = await this.#process(device, index);
+    const flags = shared ? MAP_SHARED : MAP_PRIVATE;
+    const said = await process.ask(`map ${length} ${protection} ${flags} ${fileOffset}`);
+    if (!/^\d+$/.test(said)) throw new VfioError(said as VfioError['code'], 'mmap failed');
+    return new LiveMapping(process, Number(said), { device, index, place, length });
+  }
+
+  memory(request: MemoryRequest): ProcessMemory {
+    const memory = new LiveMemory(request);
+    this.#memories.add(memory);
+    return memory;
+  }
+
+  async map({ iova, size, read, write, from, offset = 0, readOnlyVma }: MapRequest): Promise<void> {
+    const edu = this.#handle('edu');
+    const range = { iova, sizeBytes: size, read, write };
+    if (from instanceof LiveMemory) {
+      await edu.dmaMap({ ...range, fd: from.fd, offset });
+      return;
+    }
+    const { device, index, place, length } = from as LiveMapping;
+    // A DMA_MAP names a file and not a VMA: where the VMA ends, the region goes on.
+    if (offset + size > length) throw new NoCounterpart();
+    const peer = this.#handle(device);
+    if (!readOnlyVma) {
+      await edu.mapPeer(peer, { ...range, index, offset: place + offset });
+      return;
+    }
+    const { offset: start } = await peer.regionInfo(index);
+    const fd = openSync(`/proc/self/fd/${await peer.regionFd(index)}`, 'r');
+    try {
+      await edu.dmaMap({ ...range, fd, offset: start + place + offset });
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  unmap(iova: number, size: number, all: boolean): Promise<number> {
+    return this.#handle('edu').dmaUnmap(iova, size, { all });
+  }
+
+  /** What the server would map is in no message but the version's, as a number of mappings. */
+  container(): never {
+    throw new NoCounterpart();
+  }
+
+  /** The container is the session's: nobody is left who could ask it anything. */
+  closeContainer(): Promise<void> {
+    return this.close('edu');
+  }
+
+  takeFaults(): string[] {
+    return this.#faults.splice(0);
+  }
+
+  async message(command: number, body: Uint8Array, withMemory: boolean): Promise<MessageAnswer> {
+    const fd = withMemory ? memfd(sys, MESSAGE_MEMORY_BYTES, true) : null;
+    const reply = await this.#messages.ask(command, body, fd === null ? [] : [fd]);
+    if (fd !== null) sys.close(fd);
+    for (const received of reply.fds) sys.close(received);
+    return { errno: (reply.flags & ERROR) === 0 ? null : errnoName(reply.errno), body: reply.body };
+  }
+
+  async end(): Promise<void> {
+    for (const handle of this.#handles.values()) await handle.close();
+    for (const process of this.#processes.values()) await process.stop();
+    for (const served of [...this.#served.values(), this.#byHand]) await served.close();
+    for (const memory of this.#memories) memory.free();
+    this.#program.remove();
+  }
+
+  async #serve(name: DeviceName): Promise<Served<PciDevice>> {
+    const device = name === 'edu' ? this.#makeEdu() : makeDevice(name);
+    const served = await serveDevice(device, { container: PROBED_RANGES });
+    this.#served.set(name, served);
+    return served;
+  }
+
+  #makeEdu(): PciDevice {
+    const edu = makeDevice('edu');
+    edu.on('fault', ({ reason }) => this.#faults.push(reason));
+    return edu;
+  }
+
+  #handle(name: DeviceName): DeviceHandle {
+    const handle = this.#handles.get(name);
+    if (handle === undefined) throw new NoCounterpart(`${name} is closed: there is nobody to ask`);
+    return handle;
+  }
+
+  async #process(name: DeviceName, index: number): Promise<Answerer> {
+    const key = `${name} ${index}`;
+    let process = this.#processes.get(key);
+    if (process === undefined) {
+      process = this.#program.start(await this.#handle(name).regionFd(index));
+      this.#processes.set(key, process);
+    }
+    return process;
+  }
+}
+
+/** What a mapping shows of a device. */
+interface Range {
+  readonly device: DeviceName;
+  readonly index: number;
+  /** In the region. */
+  readonly place: number;
+  readonly length: number;
+}
+
+/** A mapping of the process that holds the region's file. */
+class LiveMapping implements ParityMapping, Range {
+  readonly device: DeviceName;
+  readonly index: number;
+  readonly place: number;
+  readonly length: number;
+  readonly #process: Answerer;
+  readonly #id: number;
+
+  constructor(process: Answerer, id: number, range: Range) {
+    this.#process = process;
+    this.#id = id;
+    this.device = range.device;
+    this.index = range.index;
+    this.place = range.place;
+    this.length = range.length;
+  }
+
+  touch(offset: number, value?: number): Promise<string> {
+    const command = value === undefined ? 'read' : 'write';
+    return this.#process.ask(`${command} ${this.#id} ${offset} ${value ?? ''}`);
+  }
+
+  call(request: MappingCall): Promise<string> {
+    switch (request.call) {
+      case 'mprotect':
+        return this.#process.ask(`mprotect ${this.#id} ${request.protection}`);
+      case 'mremap-grow':
+      case 'mremap-shrink':
+        return this.#process.ask(`mremap ${this.#id} ${request.length}`);
+      case 'mremap-move':
+        return this.#process.ask(`move ${this.#id}`);
+      case 'madvise-DONTNEED':
+        return this.#process.ask(`madvise ${this.#id}`);
+      case 'mlock':
+        return this.#process.ask(`mlock ${this.#id}`);
+      case 'write-pipe':
+        return this.#process.ask(`pipe ${this.#id} ${request.length}`);
+    }
+  }
+
+  async munmap(): Promise<void> {
+    await this.#process.ask(`unmap ${this.#id}`);
+  }
+}
+
+/** A memfd and a mapping of it: what a client has that shares its memory. */
+class LiveMemory implements ProcessMemory {
+  /** What DMA_MAP is given: read-only if the process may only read the memory. */
+  readonly fd: number;
+  readonly #bytes: Uint8Array;
+  readonly #end: () => void;
+  #freed = false;
+
+  constructor({ sizeBytes, writable = true, presentBytes = sizeBytes }: MemoryRequest) {
+    const fd = memfd(sys, presentBytes);
+    const mapping = presentBytes === 0 ? null : sys.map(fd, 0, presentBytes, 'rw');
+    this.fd = writable ? fd : openSync(`/proc/self/fd/${fd}`, 'r');
+    this.#bytes = mapping?.bytes ?? new Uint8Array(0);
+    this.#end = () => {
+      mapping?.unmap();
+      if (this.fd !== fd) closeSync(this.fd);
+      sys.close(fd);
+    };
+  }
+
+  read(offset: number, length: number): Uint8Array {
+    return this.#bytes.slice(offset, offset + length);
+  }
+
+  write(offset: number, bytes: Uint8Array): void {
+    this.#bytes.set(bytes, offset);
+  }
+
+  free(): void {
+    if (this.#freed) return;
+    this.#freed = true;
+    this.#end();
+  }
+}
