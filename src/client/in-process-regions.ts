@@ -2,7 +2,7 @@
  * Regions of a device in this process: info as a server would give it, and mappings by the region's own memfd, so that
  * a mapping here is cut off and comes back as in any other process.
  */
-import { type Region, type VfioDevice, VfioError } from '../core/index.ts';
+import { indexToOffset, type Region, type VfioDevice, VfioError } from '../core/index.ts';
 import { attachMemory, LiveRegionMemory } from '../memory/index.ts';
 import type { SysLayer } from '../sys/sys-layer.ts';
 import type { MappedRegion, RegionInfo } from './device-handle.ts';
@@ -43,7 +43,7 @@ export class InProcessRegions {
     if (region !== undefined) return describeRegion(region);
     const { name, regionCount } = this.#device;
     if (Number.isInteger(index) && index >= 0 && index < regionCount) {
-      return { index, flags: 0, sizeBytes: 0, offset: 0, areas: [], mappable: false };
+      return { index, flags: 0, sizeBytes: 0, offset: indexToOffset(index), areas: [], mappable: false };
     }
     throw new VfioError('EINVAL', `there is no region ${index}; ${name} has ${regionCount}`);
   }
