@@ -109,7 +109,7 @@ describe('the verdict', () => {
     const texts = { matter: '', linux: '', ours: '', why: '', rule: '' };
     return { ...nothing, differences: [{ ...texts, records: [record] }] };
   };
-  const absent: Lists = { ...nothing, absent: [{ records: /^3\.map$/, world: 'w', why: '' }] };
+  const absent: Lists = { ...nothing, absent: [{ records: /^3\.map$/, worlds: ['w'], why: '' }] };
   const outside: Lists = { ...nothing, outOfScope: [{ records: /^3\./, why: '' }] };
 
   test.each([
@@ -145,7 +145,7 @@ describe('the lists', () => {
           records: [{ id: 'x', ours: '', worlds: ['y'] }],
         },
       ],
-      absent: [{ records: /^z$/, world: 'y', why: '' }],
+      absent: [{ records: /^z$/, worlds: ['y'], why: '' }],
       outOfScope: [{ records: /^q$/, why: '' }],
     };
     expect(listProblems(lines, ['3.map', '3.map', '3.mop'], ['core'], lists)).toEqual([

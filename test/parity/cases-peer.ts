@@ -20,6 +20,8 @@ const IOVA = 0x400_0000;
 const OTHER_IOVA = 0x500_0000;
 const SIZE = 0x1_0000;
 
+type Faults = Pick<Question, 'fault' | 'peerFault'>;
+
 function mmapBar(probe: Probe, device: DeviceName, protection: number): Promise<ParityMapping> {
   const request = { device, fileOffset: indexToOffset(BAR), length: SIZE, protection, shared: true };
   return Promise.resolve(probe.world.mmap(request));
@@ -33,11 +35,11 @@ function peerSteps(device: DeviceName): Step[] {
   const prefix = `6.${device === 'nvme' ? 'nvmecmb' : device}`;
   const bar = (probe: Probe): ParityMapping => probe.mapping(device);
   const command = (probe: Probe): number => probe.value('command');
-  const step = (id: string, ask: Question['ask'], fault?: string): Step => {
-    return fault === undefined ? { id: `${prefix}.${id}`, ask } : { id: `${prefix}.${id}`, ask, fault };
+  const step = (id: string, ask: Question['ask'], faults: Faults = {}): Step => {
+    return { id: `${prefix}.${id}`, ask, ...faults };
   };
   const touch = (id: string, value?: number): Step => step(id, (probe) => bar(probe).touch(0, value));
-  const dma = (id: string, fault?: string): Step => step(id, (probe) => probe.dmaRead(IOVA), fault);
+  const dma = (id: string, faults?: Faults): Step => step(id, (probe) => probe.dmaRead(IOVA), faults);
 
   const decodeOff: Step[] = [
     step('i.clear-MEM', async (probe) => {
@@ -61,7 +63,7 @@ function peerSteps(device: DeviceName): Step[] {
       return `ok touch ${touched}`;
     }),
     step('i.map-dma-while-disabled', (probe) => probe.map(OTHER_IOVA, SIZE, { ...R, from: bar(probe) })),
-    dma('i.edu-dma-read-of-BAR-IOVA', 'memory decode is off'),
+    dma('i.edu-dma-read-of-BAR-IOVA', { peerFault: 'memory decode is off' }),
     step(
       'i.map-over-IOVA',
       async (probe) => `${await probe.map(IOVA, 0x1000)} (EEXIST = mapping still there)`,
@@ -100,7 +102,7 @@ function peerSteps(device: DeviceName): Step[] {
       const pmcsr = hex4(await probe.config(device, at));
       return `${said} pmcsr ${pmcsr} touch ${await bar(probe).touch(0)}`;
     }),
-    dma('iii.PM-D3hot-dma', 'device is in D3hot'),
+    dma('iii.PM-D3hot-dma', { peerFault: 'device is in D3hot' }),
     step('iii.PM-D0', async (probe) => {
       const at = (await probe.powerManagement(device)) + PMCSR;
       await probe.setConfig(device, at, (await probe.config(device, at)) & ~D3HOT);
@@ -130,14 +132,14 @@ function peerSteps(device: DeviceName): Step[] {
       await probe.world.release(device);
       return 'done';
     }),
-    dma('iv.edu-dma-read-after-release', 'device is released'),
+    dma('iv.edu-dma-read-after-release', { peerFault: 'device is released' }),
     step('iv.map-over-IOVA', (probe) => probe.map(IOVA, 0x1000)),
-    dma('iv.edu-dma-read-after-unset', 'device is released'),
+    dma('iv.edu-dma-read-after-unset', { peerFault: 'device is released' }),
     step('iv.UNMAP_DMA', async (probe) => {
       const { said, size } = await probe.unmap(IOVA, SIZE);
       return `${said} size out=${size} (asked ${hex(SIZE)})`;
     }),
-    dma('iv.edu-dma-read-after-unmap', 'not mapped'),
+    dma('iv.edu-dma-read-after-unmap', { fault: 'not mapped' }),
     step('iv.UNMAP_DMA-again', async (probe) => {
       const { said, size } = await probe.unmap(IOVA, SIZE);
       return `${said} size out=${size}`;

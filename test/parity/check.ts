@@ -33,7 +33,7 @@ export function judge(
     return wrong('no step asks it, and no pattern of OUT_OF_SCOPE says why');
   }
   if (outside.length > 0) return wrong('a step asks it, though OUT_OF_SCOPE says that none does');
-  const absent = lists.absent.some((each) => each.world === world && each.records.test(id));
+  const absent = lists.absent.some((each) => each.worlds.includes(world) && each.records.test(id));
   if (answer.says === null) {
     return absent ? { kind: 'absent' } : wrong('this world has no answer, and ABSENT does not say why');
   }
@@ -85,9 +85,10 @@ export function listProblems(
   for (const { records } of lists.outOfScope) {
     if (!ids.some((id) => records.test(id))) problems.push(`OUT_OF_SCOPE: ${records} is no record`);
   }
-  for (const { records, world } of lists.absent) {
+  for (const { records, worlds: named } of lists.absent) {
     if (!asked.some((id) => records.test(id))) problems.push(`ABSENT: ${records} is no step`);
-    if (!worlds.includes(world)) problems.push(`ABSENT: there is no world ${world}`);
+    for (const world of named)
+      if (!worlds.includes(world)) problems.push(`ABSENT: there is no world ${world}`);
   }
   for (const { matter, records } of lists.differences) {
     for (const record of records) {

@@ -55,6 +55,7 @@ const MMAP_STEP = 2 ** 30;
 
 export class CoreWorld implements ParityWorld {
   readonly name: string = 'core';
+  readonly peerFault: string | null = null;
   readonly #container: Container;
   readonly #devices: Map<DeviceName, PciDevice> = new Map();
   readonly #tables: Map<PciDevice, PageTables> = new Map();

@@ -3,6 +3,8 @@
  * test of parity holds both sides to it: a record that is listed must differ, and exactly so.
  */
 
+import { WITH_FILES, WITH_SOCKETS } from './world.ts';
+
 /** Records that differ. */
 export interface DifferentRecords {
   /** An id, or a pattern of ids with the same answer. */
@@ -25,7 +27,6 @@ export interface Difference {
   readonly records: readonly DifferentRecords[];
 }
 
-const LIVE = ['live'];
 const ABSENT_REGION = 'rc=0 flags=0x0 size=0x0 offset=0x80000000000';
 
 /** The record of an mmap of ivshmem's BAR2 by our server's fd. */
@@ -114,11 +115,11 @@ const MAPPING: readonly Difference[] = [
     why: 'the cause is the fd, not the address',
     rule: 'R9',
     records: [
-      { id: '3.map-vaddr-wrap', ours: '-1 EINVAL', worlds: LIVE },
-      { id: '3.map-vaddr-unmapped', ours: '-1 EINVAL', worlds: LIVE },
-      { id: '3.map-hole-in-vma', ours: '-1 EINVAL', worlds: LIVE },
-      { id: '3.map-ro-memory-with-WRITE', ours: '-1 EACCES', worlds: LIVE },
-      { id: '7.map-ro-BAR-vma-RW', ours: '-1 EACCES', worlds: LIVE },
+      { id: '3.map-vaddr-wrap', ours: '-1 EINVAL', worlds: WITH_FILES },
+      { id: '3.map-vaddr-unmapped', ours: '-1 EINVAL', worlds: WITH_FILES },
+      { id: '3.map-hole-in-vma', ours: '-1 EINVAL', worlds: WITH_FILES },
+      { id: '3.map-ro-memory-with-WRITE', ours: '-1 EACCES', worlds: WITH_FILES },
+      { id: '7.map-ro-BAR-vma-RW', ours: '-1 EACCES', worlds: WITH_FILES },
     ],
   },
   {
@@ -135,7 +136,7 @@ const MAPPING: readonly Difference[] = [
     ours: 'EINVAL',
     why: "a client's addresses mean nothing to a server",
     rule: 'R9',
-    records: [{ id: /^3\.(map|unmap)-vaddr-flag$/, ours: '-1 EINVAL', worlds: LIVE }],
+    records: [{ id: /^3\.(map|unmap)-vaddr-flag$/, ours: '-1 EINVAL', worlds: WITH_SOCKETS }],
   },
   {
     matter: 'dirty page tracking',
@@ -234,7 +235,7 @@ const DEVICE: readonly Difference[] = [
     ours: 'what there is to say',
     why: 'the protocol defines it so',
     rule: '-',
-    records: [{ id: '2.dev_info-argsz1000', ours: '0 argsz=16', worlds: LIVE }],
+    records: [{ id: '2.dev_info-argsz1000', ours: '0 argsz=16', worlds: WITH_SOCKETS }],
   },
   {
     matter: 'a command that does not exist',
@@ -242,7 +243,7 @@ const DEVICE: readonly Difference[] = [
     ours: 'EINVAL',
     why: 'it is a message and no ioctl',
     rule: '-',
-    records: [{ id: '2.dev-unknown-ioctl', ours: '-1 EINVAL', worlds: LIVE }],
+    records: [{ id: '2.dev-unknown-ioctl', ours: '-1 EINVAL', worlds: WITH_SOCKETS }],
   },
 ];
 
@@ -254,7 +255,7 @@ const MMAP: readonly Difference[] = [
     ours: 'EIO from our client. A process that maps the fd itself sees what Linux shows',
     why: 'a program that asks can be told; one that touches can only be killed',
     rule: 'R4',
-    records: [{ id: /^6\.\w+\.i\.mmap-while-disabled$/, ours: 'EIO touch -', worlds: LIVE }],
+    records: [{ id: /^6\.\w+\.i\.mmap-while-disabled$/, ours: 'EIO touch -', worlds: WITH_FILES }],
   },
   {
     matter: 'what a process can do with a mapping of a region',
@@ -263,11 +264,11 @@ const MMAP: readonly Difference[] = [
     why: 'the fd is a file; only its length is ours',
     rule: 'R10',
     records: [
-      { id: '5.mmap-private', ours: mapped('0x100000', 3, 2, 'wrote 0x5a5a5a5a'), worlds: LIVE },
-      { id: '5.mmap-private-ro', ours: mapped('0x100000', 1, 2, '-'), worlds: LIVE },
-      { id: '5.mmap-exec', ours: mapped('0x1000', 5, 1, '-'), worlds: LIVE },
-      { id: '5.mremap-grow', ours: 'ok', worlds: LIVE },
-      { id: '5.madvise-DONTNEED', ours: '0 then read 0x00000001', worlds: LIVE },
+      { id: '5.mmap-private', ours: mapped('0x100000', 3, 2, 'wrote 0x5a5a5a5a'), worlds: WITH_FILES },
+      { id: '5.mmap-private-ro', ours: mapped('0x100000', 1, 2, '-'), worlds: WITH_FILES },
+      { id: '5.mmap-exec', ours: mapped('0x1000', 5, 1, '-'), worlds: WITH_FILES },
+      { id: '5.mremap-grow', ours: 'ok', worlds: WITH_FILES },
+      { id: '5.madvise-DONTNEED', ours: '0 then read 0x00000001', worlds: WITH_FILES },
     ],
   },
 ];

@@ -7,9 +7,8 @@
  */
 import { closeSync, openSync } from 'node:fs';
 import { errnoName } from '../../src/abi/index.ts';
-import type { PciDevice } from '../../src/bus/pci/index.ts';
 import { type DeviceHandle, openDevice } from '../../src/client/index.ts';
-import { offsetInRegion, offsetToIndex, VfioError } from '../../src/core/index.ts';
+import { offsetInRegion, offsetToIndex, type VfioDevice, VfioError } from '../../src/core/index.ts';
 import { openSys } from '../../src/sys/index.ts';
 import { type Answerer, HolderProgram } from '../support/holder.ts';
 import { memfd } from '../support/memory.ts';
@@ -18,6 +17,7 @@ import { ERROR } from '../support/raw-client.ts';
 import { type Served, serveDevice } from '../support/served-device.ts';
 import { PROBED_RANGES } from './core-world.ts';
 import { DEVICES, makeDevice } from './devices.ts';
+import type { Host } from './hosts.ts';
 import {
   type DeviceName,
   type InfoAnswer,
@@ -40,28 +40,41 @@ const MESSAGE_MEMORY_BYTES = 0x1_0000;
 
 const sys = openSys();
 
+type MakeHost = (told: (reason: string) => void) => Host;
+
 export class LiveWorld implements ParityWorld {
-  readonly name: string = 'live';
+  readonly name: string;
+  readonly peerFault: string | null;
+  readonly #host: Host;
   readonly #program: HolderProgram = new HolderProgram(new URL('prober.c', import.meta.url));
-  readonly #served: Map<DeviceName, Served<PciDevice>> = new Map();
+  readonly #places: Map<DeviceName, string | VfioDevice> = new Map();
   readonly #handles: Map<DeviceName, DeviceHandle> = new Map();
   /** The process that maps a region, by device and index; a new device's region is another file. */
   readonly #processes: Map<string, Answerer> = new Map();
   readonly #memories: Set<LiveMemory> = new Set();
   readonly #faults: string[] = [];
-  readonly #byHand: Served<PciDevice>;
-  readonly #messages: RawClient;
+  readonly #byHand: Served<VfioDevice> | null;
+  readonly #messages: RawClient | null;
 
-  private constructor(byHand: Served<PciDevice>, messages: RawClient) {
+  private constructor(
+    name: string,
+    makeHost: MakeHost,
+    byHand: Served<VfioDevice> | null,
+    raw: RawClient | null,
+  ) {
+    this.name = name;
+    this.peerFault = name === 'two processes' ? 'memory was lost' : null;
+    this.#host = makeHost((reason) => this.#faults.push(reason));
     this.#byHand = byHand;
-    this.#messages = messages;
+    this.#messages = raw;
   }
 
-  /** All devices served and open. */
-  static async start(): Promise<LiveWorld> {
-    const byHand = await serveDevice<PciDevice>(makeDevice('edu'), { container: PROBED_RANGES });
-    const world = new LiveWorld(byHand, await byHand.open());
-    for (const name of DEVICES) await world.open(name);
+  /** All devices placed and open. `messages`: whether there are sockets to write messages to. */
+  static async start(name: string, makeHost: MakeHost, messages: boolean): Promise<LiveWorld> {
+    const container = { container: PROBED_RANGES };
+    const byHand = messages ? await serveDevice<VfioDevice>(makeDevice('edu'), container) : null;
+    const world = new LiveWorld(name, makeHost, byHand, (await byHand?.open()) ?? null);
+    for (const device of DEVICES) await world.open(device);
     return world;
   }
 
@@ -97,8 +110,9 @@ export class LiveWorld implements ParityWorld {
   }
 
   async open(name: DeviceName): Promise<void> {
-    const served = this.#served.get(name) ?? (await this.#serve(name));
-    this.#handles.set(name, await openDevice(`unix:${served.path}`));
+    const place = this.#places.get(name) ?? (await this.#host.place(name));
+    this.#places.set(name, place);
+    this.#handles.set(name, await openDevice(place, { container: PROBED_RANGES }));
   }
 
   async close(name: DeviceName): Promise<void> {
@@ -107,8 +121,8 @@ export class LiveWorld implements ParityWorld {
   }
 
   async release(name: DeviceName): Promise<void> {
-    await this.#served.get(name)?.close();
-    this.#served.delete(name);
+    await this.#host.release(name);
+    this.#places.delete(name);
     for (const [key, process] of this.#processes) {
       if (!key.startsWith(name)) continue;
       this.#processes.delete(key);
@@ -178,6 +192,7 @@ export class LiveWorld implements ParityWorld {
   }
 
   async message(command: number, body: Uint8Array, withMemory: boolean): Promise<MessageAnswer> {
+    if (this.#messages === null) throw new NoCounterpart();
     const fd = withMemory ? memfd(sys, MESSAGE_MEMORY_BYTES, true) : null;
     const reply = await this.#messages.ask(command, body, fd === null ? [] : [fd]);
     if (fd !== null) sys.close(fd);
@@ -188,22 +203,10 @@ export class LiveWorld implements ParityWorld {
   async end(): Promise<void> {
     for (const handle of this.#handles.values()) await handle.close();
     for (const process of this.#processes.values()) await process.stop();
-    for (const served of [...this.#served.values(), this.#byHand]) await served.close();
+    await this.#host.end();
+    await this.#byHand?.close();
     for (const memory of this.#memories) memory.free();
     this.#program.remove();
-  }
-
-  async #serve(name: DeviceName): Promise<Served<PciDevice>> {
-    const device = name === 'edu' ? this.#makeEdu() : makeDevice(name);
-    const served = await serveDevice(device, { container: PROBED_RANGES });
-    this.#served.set(name, served);
-    return served;
-  }
-
-  #makeEdu(): PciDevice {
-    const edu = makeDevice('edu');
-    edu.on('fault', ({ reason }) => this.#faults.push(reason));
-    return edu;
   }
 
   #handle(name: DeviceName): DeviceHandle {

@@ -21,6 +21,8 @@ export interface Question {
   readonly ask: (probe: Probe) => Maybe<string>;
   /** Why edu's last transfer of this step must have come to nothing. Absent: it must not have. */
   readonly fault?: string;
+  /** The same, where it was memory of a device that could not be reached: the state of that device. */
+  readonly peerFault?: string;
 }
 
 /** What the probe did between two records. */
@@ -188,7 +190,8 @@ async function answerOf(step: Question, probe: Probe): Promise<Answer> {
     says = `threw ${error instanceof Error ? error.message : error}`;
   }
   const faults = (await probe.world.takeFaults()).join(', ');
-  const expected = step.fault ?? '';
+  const peerFault = step.peerFault === undefined ? '' : (probe.world.peerFault ?? step.peerFault);
+  const expected = step.fault ?? peerFault;
   const wrongFaults = faults === expected ? null : `edu's transfers met [${faults}] and not [${expected}]`;
   return { says, wrongFaults };
 }

@@ -3,6 +3,8 @@
  * either asked by a step or matches one pattern of OUT_OF_SCOPE; the test says when that is not so.
  */
 
+import { WITH_FILES } from './world.ts';
+
 export interface OutOfScope {
   readonly records: RegExp;
   readonly why: string;
@@ -48,40 +50,40 @@ export const OUT_OF_SCOPE: readonly OutOfScope[] = [
 
 export interface Absent {
   readonly records: RegExp;
-  readonly world: string;
+  readonly worlds: readonly string[];
   readonly why: string;
 }
 
 /** Asked in other worlds, without counterpart in this one. */
 export const ABSENT: readonly Absent[] = [
   {
-    world: 'core',
+    worlds: ['core', 'in process'],
     records: /^2\.(dev_info-argsz|region_info-argsz|dev-unknown)/,
-    why: 'the core has no messages',
+    why: 'nobody sends messages',
   },
   {
-    world: 'core',
+    worlds: ['core', 'in process'],
     records: /^3\.(map|unmap)-(flags-unknown|argsz|dirty-bitmap|vaddr-flag)/,
-    why: 'the core has no messages',
+    why: 'nobody sends messages',
   },
   {
-    world: 'core',
+    worlds: ['core'],
     records: /^5\.(mmap-private|mmap-exec|mremap-grow|madvise|mlock|write\(pipe)/,
     why: 'memory management of the operating system; a Vma knows what it shows and no more',
   },
-  { world: 'core', records: /^7\.map-ro-BAR-vma-RW$/, why: 'a Vma has no protection' },
+  { worlds: ['core'], records: /^7\.map-ro-BAR-vma-RW$/, why: 'a Vma has no protection' },
   {
-    world: 'live',
+    worlds: WITH_FILES,
     records: /^2\.iommu_cap/,
     why: 'no message tells it',
   },
   {
-    world: 'live',
+    worlds: WITH_FILES,
     records: /^7\.map-over-end-of-BAR-vma$/,
     why: 'a DMA_MAP names a file and not a VMA',
   },
   {
-    world: 'live',
+    worlds: WITH_FILES,
     records: /^10\.unmap-after-last-group-left$/,
     why: 'the container ends with its session; nobody is left to ask',
   },

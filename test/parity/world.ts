@@ -6,6 +6,10 @@
  * world has no counterpart for it says with `NoCounterpart`; which lines that may be is listed in scope.ts.
  */
 
+/** Worlds by name: those in which memory is files and a device is opened by our client, and of them those with sockets. */
+export const WITH_SOCKETS: readonly string[] = ['live', 'two processes'];
+export const WITH_FILES: readonly string[] = [...WITH_SOCKETS, 'in process'];
+
 /** An answer that may take time. */
 export type Maybe<T> = T | Promise<T>;
 
@@ -146,6 +150,8 @@ export interface ParityWorld {
   /** The container's last user leaves. */
   closeContainer(): Maybe<void>;
 
+  /** What every fault of edu on memory of a device is called here; null: the state that the device is in. */
+  readonly peerFault: string | null;
   /** Why edu's transfers since the last call came to nothing; what the driver cannot see. */
   takeFaults(): Maybe<readonly string[]>;
 

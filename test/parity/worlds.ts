@@ -2,10 +2,13 @@
  * The worlds that the probe's questions are put to.
  */
 import { CoreWorld } from './core-world.ts';
+import { LocalServers, NoServers, OtherProcess } from './hosts.ts';
 import { LiveWorld } from './live-world.ts';
 import type { ParityWorld } from './world.ts';
 
 export const WORLDS: readonly (readonly [name: string, make: () => Promise<ParityWorld>])[] = [
   ['core', async () => new CoreWorld()],
-  ['live', () => LiveWorld.start()],
+  ['live', () => LiveWorld.start('live', (told) => new LocalServers(told), true)],
+  ['two processes', () => LiveWorld.start('two processes', (told) => new OtherProcess(told), true)],
+  ['in process', () => LiveWorld.start('in process', (told) => new NoServers(told), false)],
 ];
