@@ -3,6 +3,7 @@
  * listed, with its reason, and is exactly as listed.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { LINUX_TYPE1 } from '../../src/cli/demo/linux-type1.ts';
 import { judge, listProblems } from './check.ts';
 import { golden } from './golden.ts';
 import { type Answer, runProbe } from './probe.ts';
@@ -19,6 +20,13 @@ test('every record is asked or out of scope for a reason; no list names what is 
     ({ id }) => !asked.includes(id) && judge(line(id), undefined, '').kind === 'wrong',
   );
   expect(unaccounted).toEqual([]);
+});
+
+test('what the demo quotes of Linux is what the records say', () => {
+  for (const { records } of Object.values(LINUX_TYPE1)) {
+    for (const { name, answer } of records)
+      expect(`${name}: ${line(name).answer}`).toContain(`${name}: ${answer}`);
+  }
 });
 
 function line(id: string) {

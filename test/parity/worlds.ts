@@ -1,5 +1,6 @@
 /*
- * The worlds that the probe's questions are put to.
+ * The worlds that the probe's questions are put to. Another one is a line here, what it has no counterpart for in
+ * scope.ts, and a row in docs/linux-differences.md.
  */
 import { CoreWorld } from './core-world.ts';
 import { LocalServers, NoServers, OtherProcess } from './hosts.ts';
