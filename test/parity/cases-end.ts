@@ -1,7 +1,9 @@
 /*
  * Odd mappings, bus mastering, and the end of the container: records 7.*, 9.reset(edu), 10.*.
  */
+import { VFIO_USER_DIRTY_PAGES } from '../../src/abi/index.ts';
 import { indexToOffset } from '../../src/core/index.ts';
+import { concat, u32 } from '../support/bytes.ts';
 import { hex, type Probe, R, RAM_BYTES, RAM_IOVA, RW, type Step, status } from './probe.ts';
 import { type DeviceName, PROT_READ, PROT_WRITE } from './world.ts';
 
@@ -32,6 +34,21 @@ function unmaps(id: string, iova: number, size: number): Step {
     async ask(probe) {
       const { said, size: bytes } = await probe.unmap(iova, size);
       return `${said} size=${bytes}`;
+    },
+  };
+}
+
+/** VFIO_IOMMU_DIRTY_PAGES_FLAG_START and _STOP, which the message has from the ioctl. */
+const DIRTY_START = 1;
+const DIRTY_STOP = 2;
+
+function dirty(id: string, flags: number): Step {
+  return {
+    id,
+    async ask({ world }) {
+      const body = concat(u32(8), u32(flags));
+      const { errno } = await world.message(VFIO_USER_DIRTY_PAGES, body, false);
+      return errno === null ? '0' : `-1 ${errno}`;
     },
   };
 }
@@ -124,6 +141,9 @@ export const END_STEPS: readonly Step[] = [
       return `${said} flags=${hex((await probe.world.deviceInfo('edu')).flags)}`;
     },
   },
+  dirty('9.dirty-start', DIRTY_START),
+  dirty('9.dirty-stop', DIRTY_STOP),
+  dirty('9.dirty-both', DIRTY_START | DIRTY_STOP),
   { ask: ({ world }) => world.closeContainer() },
   unmaps('10.unmap-after-last-group-left', RAM_IOVA, RAM_BYTES),
 ];

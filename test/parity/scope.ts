@@ -39,7 +39,6 @@ export const OUT_OF_SCOPE: readonly OutOfScope[] = [
     records: /^9\.(feature|hot_reset|ioeventfd)/,
     why: 'device features, hot reset and ioeventfds are no mapping; where they exist they have tests of their own',
   },
-  { records: /^9\.dirty-/, why: 'pages are not tracked; see the differences' },
   {
     records: /^10\.(unmap-after-group-A|map$|getinfo|close-|device-still|reopen-)/,
     why: 'life of groups and of their files',
@@ -72,10 +71,11 @@ export const ABSENT: readonly Absent[] = [
     why: 'memory management of the operating system; a Vma knows what it shows and no more',
   },
   { worlds: ['core'], records: /^7\.map-ro-BAR-vma-RW$/, why: 'a Vma has no protection' },
+  { worlds: ['core', 'in process'], records: /^9\.dirty-/, why: 'nobody sends messages' },
   {
     worlds: WITH_FILES,
     records: /^2\.iommu_cap/,
-    why: 'no message tells it',
+    why: 'the version message says how many mappings there can be; how many are left, and where, no message tells',
   },
   {
     worlds: WITH_FILES,
