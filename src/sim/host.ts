@@ -129,6 +129,11 @@ export class SimulatedHost {
     return action.optional ? this.#operations[action.choices[move % CHOICES]!]!.operation.op : null;
   }
 
+  /** Which action of its list a thread is in or comes to next. */
+  actionOf(state: State, thread: number): number {
+    return state[this.machine.layout.thread(thread) + ACTION]!;
+  }
+
   /** Whether a thread has done all that it had to do. */
   done(state: State, thread: number): boolean {
     return state[this.machine.layout.thread(thread) + ACTION]! >= this.#actions[thread]!.length;

@@ -71,10 +71,13 @@ const THREAD_CELLS = 9;
 /** A VMA page that is not part of a VMA; else the cell is a frame, or 0 where no page table entry is. */
 export const UNMAPPED = 0xffff;
 
-/** What the contents of memory can be. */
+/** What a page holds that nothing was written to. */
 export const CLEARED = 0;
+/** What is written unless an operation says otherwise. Values end at VALUE_LIMIT. */
 export const WRITTEN = 1;
-export const LOST = 2;
+export const VALUE_LIMIT = 0xfffe;
+/** What is read where the contents are elsewhere. */
+export const LOST = 0xffff;
 
 /** Where each thing of a plan lies in a state. */
 export class Layout {

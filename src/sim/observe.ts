@@ -4,6 +4,7 @@
 import {
   ASLEEP,
   BUSY,
+  CLEARED,
   CONTENT,
   DECODE,
   ENTRY,
@@ -43,8 +44,7 @@ export function observe(machine: Machine, state: State): Observation[] {
       see(`DMA to ${what}`, state[layout.consent(i, position)] === 1 ? 'allowed' : 'forbidden');
       for (let page = 0; page < region.pages; page++) {
         const content = state[layout.page(i, region.firstPage + page) + CONTENT];
-        const value = content === WRITTEN ? 'written' : content === LOST ? 'elsewhere' : 'cleared';
-        see(`page ${page} of ${what}`, value);
+        see(`page ${page} of ${what}`, contentName(content!));
       }
     }
   }
@@ -58,6 +58,12 @@ export function observe(machine: Machine, state: State): Observation[] {
     see(`IOTLB of ${name}`, frameName(machine, state[at + TLB]!));
   }
   return found;
+}
+
+function contentName(content: number): string {
+  if (content === LOST) return 'elsewhere';
+  if (content === WRITTEN) return 'written';
+  return content === CLEARED ? 'cleared' : `value ${content}`;
 }
 
 /** 'page 0 of BAR2 of gpu', for people. */

@@ -2,7 +2,7 @@
  * An operation of a program as the steps that it takes under a design.
  */
 import { VfioError } from '../core/index.ts';
-import { ASLEEP, DECODE, ENTRY, LIVE, MAPPED, type State, UNMAPPED } from './layout.ts';
+import { ASLEEP, DECODE, ENTRY, LIVE, MAPPED, type State, UNMAPPED, VALUE_LIMIT, WRITTEN } from './layout.ts';
 import type { Machine, Step } from './machine.ts';
 import type { Operation } from './program.ts';
 import { accessSteps } from './steps/cpu.ts';
@@ -45,14 +45,14 @@ function stepsOf(machine: Machine, operation: Operation): Step[] {
       return forkSteps(machine, plan.process(operation.process), plan.process(operation.child));
     case 'read':
     case 'write':
-      return accessSteps(machine, plan.vma(operation.vma), operation.page ?? 0, operation.op === 'write');
+      return accessSteps(machine, plan.vma(operation.vma), operation.page ?? 0, valueWritten(operation));
     case 'mapDma':
       return mapSteps(machine, plan.mapping(operation.as));
     case 'unmapDma':
       return unmapSteps(machine, plan.mapping(operation.mapping));
     case 'dmaRead':
     case 'dmaWrite':
-      return dmaSteps(machine, plan.mapping(operation.mapping), operation.op === 'dmaWrite');
+      return dmaSteps(machine, plan.mapping(operation.mapping), valueWritten(operation));
     case 'disable':
     case 'enable':
     case 'sleep':
@@ -71,6 +71,16 @@ function stepsOf(machine: Machine, operation: Operation): Step[] {
         `no operation is named ${JSON.stringify((operation as { op: unknown }).op)}`,
       );
   }
+}
+
+/** What an access writes; null if it reads. */
+function valueWritten(
+  operation: Extract<Operation, { op: 'read' | 'write' | 'dmaRead' | 'dmaWrite' }>,
+): number | null {
+  if (operation.op === 'read' || operation.op === 'dmaRead') return null;
+  const value = operation.value ?? WRITTEN;
+  if (Number.isInteger(value) && value >= 0 && value <= VALUE_LIMIT) return value;
+  throw new VfioError('EINVAL', `a page holds a value from 0 to ${VALUE_LIMIT}, not ${value}`);
 }
 
 function possibleOf(machine: Machine, operation: Operation): (state: State) => boolean {

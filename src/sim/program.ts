@@ -50,8 +50,9 @@ export type Operation =
   | { readonly op: 'mremap'; readonly vma: string }
   /** The child's VMAs are named `child/vma`. It shares the device files. */
   | { readonly op: 'fork'; readonly process: string; readonly child: string }
-  /** A load or store of the CPU. */
-  | { readonly op: 'read' | 'write'; readonly vma: string; readonly page?: number }
+  /** A load or store of the CPU. A page holds one value, 0 at first; 1 is written unless said otherwise. */
+  | { readonly op: 'read'; readonly vma: string; readonly page?: number }
+  | { readonly op: 'write'; readonly vma: string; readonly page?: number; readonly value?: number }
   | {
       readonly op: 'mapDma';
       readonly container: string;
@@ -63,7 +64,8 @@ export type Operation =
     }
   | { readonly op: 'unmapDma'; readonly mapping: string }
   /** A DMA engine of some device goes through a mapping of the container that it is in. */
-  | { readonly op: 'dmaRead' | 'dmaWrite'; readonly mapping: string }
+  | { readonly op: 'dmaRead'; readonly mapping: string }
+  | { readonly op: 'dmaWrite'; readonly mapping: string; readonly value?: number }
   | {
       readonly op: 'disable' | 'enable' | 'sleep' | 'wake' | 'reset' | 'relocate';
       readonly device: string;

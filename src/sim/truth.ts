@@ -22,7 +22,6 @@ import {
   type State,
   TLB,
   UNMAPPED,
-  WRITTEN,
 } from './layout.ts';
 import type { Machine } from './machine.ts';
 import type { PlannedRegion } from './plan.ts';
@@ -43,14 +42,14 @@ export function unreachable(
   return null;
 }
 
-/** A load or store of page `page` of a VMA goes to `frame`. */
+/** A load of page `page` of a VMA, or a store of `write`, goes to `frame`. */
 export function cpuAccess(
   machine: Machine,
   state: State,
   vma: number,
   page: number,
   frame: number,
-  write: boolean,
+  write: number | null,
 ): void {
   const { name, device } = machine.plan.vmas[vma]!;
   if (device < 0) return;
@@ -60,13 +59,13 @@ export function cpuAccess(
   access(machine, state, device, shown, write, who);
 }
 
-/** A DMA that went through a mapping arrives at `frame`. */
+/** A DMA that went through a mapping arrives at `frame`, to read or to write `write`. */
 export function dmaAccess(
   machine: Machine,
   state: State,
   mapping: number,
   frame: number,
-  write: boolean,
+  write: number | null,
 ): void {
   const { name, vma, page } = machine.plan.mappings[mapping]!;
   const { device } = machine.plan.vmas[vma]!;
@@ -133,7 +132,7 @@ function access(
   state: State,
   device: number,
   page: number,
-  write: boolean,
+  write: number | null,
   who: string,
 ): void {
   const region = machine.plan.regionOfPage(device, page);
@@ -146,9 +145,9 @@ function access(
     return;
   }
   const at = machine.layout.page(device, page);
-  if (write) {
-    state[at + CONTENT] = WRITTEN;
-    state[at + EXPECTED] = WRITTEN;
+  if (write !== null) {
+    state[at + CONTENT] = write;
+    state[at + EXPECTED] = write;
   } else if (state[at + CONTENT] !== state[at + EXPECTED]) {
     machine.report(
       'R8',
@@ -156,7 +155,7 @@ function access(
         `${who} reads ${machine.regionName(device, region.index)} and finds that what was written is gone`,
     );
   }
-  machine.outcome = state[at + CONTENT] === WRITTEN ? 'written' : 'cleared';
+  machine.outcome = `value ${state[at + CONTENT]}`;
 }
 
 /** A fault was answered with SIGBUS: was there a reason? R7 if not. */

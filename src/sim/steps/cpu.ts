@@ -35,12 +35,12 @@ function judgeFault(machine: Machine, state: State, vma: number, page: number, f
 }
 
 /** A load or store of one page. */
-export function accessSteps(machine: Machine, vma: number, page: number, write: boolean): Step[] {
+export function accessSteps(machine: Machine, vma: number, page: number, write: number | null): Step[] {
   const { name, device, process } = machine.plan.vmas[vma]!;
   const { layout } = machine;
   const cell = layout.vmaPage(vma, page);
   const bits = faultBits(machine, vma);
-  const what = `${write ? 'writes' : 'reads'} page ${page} of ${name}`;
+  const what = `${write !== null ? 'writes' : 'reads'} page ${page} of ${name}`;
   const locks = [mmLock(machine, process), ...(device < 0 ? [] : [memoryLock(machine, device)])];
   const access: Step = {
     label: (state) => (state[cell] === 0 ? `touches page ${page} of ${name}: page fault` : what),

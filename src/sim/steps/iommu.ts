@@ -168,14 +168,14 @@ export function unmapSteps(machine: Machine, mapping: number): Step[] {
 }
 
 /** A DMA through a mapping: it is translated, and some time later it arrives. */
-export function dmaSteps(machine: Machine, mapping: number, write: boolean): Step[] {
+export function dmaSteps(machine: Machine, mapping: number, write: number | null): Step[] {
   const { layout, plan } = machine;
   const { name, vma } = plan.mappings[mapping]!;
   const { device } = plan.vmas[vma]!;
   const at = layout.mapping(mapping);
   const bits = entryBit(machine, mapping) | flightBit(machine, mapping);
   const known = device < 0 ? 0 : deviceBit(machine, device) | contentBit(machine, device);
-  const what = write ? 'write' : 'read';
+  const what = write === null ? 'read' : 'write';
   return [
     {
       label: (state) => {
