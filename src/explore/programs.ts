@@ -139,6 +139,8 @@ export const PROGRAMS: readonly Program[] = [
       parent: [
         { op: 'read', vma: 'window' },
         { op: 'fork', process: 'vmm', child: 'child' },
+        { op: 'munmap', vma: 'window' },
+        { op: 'close', process: 'vmm', device: 'gpu' },
       ],
       child: [
         {
@@ -232,12 +234,15 @@ export const PROGRAMS: readonly Program[] = [
     ...PEER,
     name: 'mapping',
     title: 'MAP_DMA and UNMAP_DMA race with memory decode',
-    setup: PEER_SETUP.slice(0, 2),
+    setup: [
+      { op: 'open', process: 'vmm', device: 'gpu' },
+      { op: 'mmap', process: 'vmm', device: 'gpu', region: BAR2, as: 'window' },
+    ],
     threads: {
       vmm: [
-        { op: 'mapDma', container: 'nics', vma: 'window', as: 'peer' },
+        { op: 'mapDma', container: 'nics', vma: 'window', page: 1, as: 'peer' },
         { op: 'unmapDma', mapping: 'peer' },
-        { op: 'mapDma', container: 'nics', vma: 'window', as: 'peer' },
+        { op: 'mapDma', container: 'nics', vma: 'window', page: 1, as: 'peer' },
       ],
       nic: [
         {

@@ -22,6 +22,8 @@ export interface SearchOptions {
   readonly stateLimit?: number;
   /** Whether to leave out interleavings that make no difference; true unless said otherwise. */
   readonly reduce?: boolean;
+  /** Stop as soon as anything is broken; its trace may then not be the shortest. */
+  readonly stopAtFirst?: boolean;
   /** Called now and then. Return true to stop early. */
   readonly onProgress?: (progress: SearchProgress) => boolean | undefined;
 }
@@ -64,7 +66,7 @@ const PROGRESS_EVERY = 16_384;
 /** Tries every interleaving of a program under a design. */
 export function search(program: Program, design: Design, options: SearchOptions = {}): SearchResult {
   const first = new Search(program, design, options).run();
-  if (options.reduce === false || first.findings.length === 0) return first;
+  if (options.reduce === false || options.stopAtFirst || first.findings.length === 0) return first;
   const depth = Math.max(...first.findings.map(({ moves }) => moves.length));
   const wanted = first.findings.map(({ property }) => property);
   const again = new Search(program, design, { ...options, reduce: false, depth, wanted }).run();
@@ -97,7 +99,13 @@ class Search {
 
   run(): SearchResult {
     const host = this.#host;
-    const { depth: depthLimit = Infinity, stateLimit = Infinity, onProgress, wanted } = this.#options;
+    const {
+      depth: depthLimit = Infinity,
+      stateLimit = Infinity,
+      stopAtFirst,
+      onProgress,
+      wanted,
+    } = this.#options;
     const state: State = host.initial();
     const next: State = host.initial();
     const moves: Move[] = [];
@@ -116,6 +124,10 @@ class Search {
         break;
       }
       if (wanted?.every((property) => this.#findings.has(property))) break;
+      if (stopAtFirst && this.#findings.size > 0) {
+        complete = false;
+        break;
+      }
       const number = this.#frontier.shift(state);
       expanded++;
       const count = this.#movesOf(state, moves);

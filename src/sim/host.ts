@@ -21,7 +21,7 @@ import {
 import { END, Machine, NEXT, PROPERTIES, type Property, STAY, type Step, type Violation } from './machine.ts';
 import { type CompiledOperation, compileOperation } from './operations.ts';
 import type { Operation, Program } from './program.ts';
-import { quiescent } from './truth.ts';
+import { quiescent } from './quiescence.ts';
 
 /** A thread may choose among so many operations. */
 const CHOICES = 64;

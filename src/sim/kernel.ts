@@ -19,6 +19,7 @@ import {
   pgoffToOffset,
   type Reason,
   type RegionMemory,
+  Translation,
   VfioDevice,
   VfioError,
   Vma,
@@ -63,6 +64,8 @@ export interface KernelFacts {
   readonly targets: readonly number[];
   /** By mapping: mapped, and reachable at this moment. */
   readonly reachable: readonly boolean[];
+  /** By mapping: the container would translate it; null if it leads to frames that nobody is asked about. */
+  readonly translates: readonly (boolean | null)[];
   /** By device: who listens to its notifier. */
   readonly listeners: readonly number[];
 }
@@ -96,6 +99,7 @@ export class Kernel {
   readonly #containers: readonly Container[];
   readonly #vmas: (Vma | null)[];
   readonly #mapped: (Mapped | null)[];
+  readonly #translation: Translation = new Translation();
   readonly #foreign: ForeignFile = new ForeignFile('memory of another driver');
 
   constructor(plan: Plan, design: Design) {
@@ -138,6 +142,7 @@ export class Kernel {
       miscoded: vmas.findIndex((_, i) => this.#miscoded(i)),
       targets: mappings.map((_, i) => this.#target(i)),
       reachable: mappings.map((_, i) => this.#reachable(i)),
+      translates: mappings.map((_, i) => this.#translates(i)),
       listeners: devices.map((_, i) => {
         const device = this.#devices[i]!;
         return (
@@ -387,28 +392,32 @@ export class Kernel {
   #watch(mapping: number, source: DeviceMemory): (() => void)[] {
     const { notifier, resume } = this.#design;
     if (notifier === 'none') return [];
-    const unsubscribe = [
-      source.onRevoke((reason) => {
-        if (reason === 'device is released') this.effects.push({ kind: 'released', mapping });
-        else if (notifier === 'suspend-and-release') this.effects.push({ kind: 'revoke', mapping });
-      }),
-    ];
-    if (resume === 'come-back') {
-      const { region, offset } = source;
-      const restore = ({ start, length }: { start: number; length: number }): void => {
-        const first = region.offset + offset;
-        if (first < start || first >= start + length || source.unavailable(0, PAGE_SIZE) !== null) return;
-        this.effects.push({ kind: 'restore', mapping });
-      };
-      unsubscribe.push(source.device.on('resume', restore));
-    }
-    return unsubscribe;
+    // Ends by itself: the container detaches the source when the mapping is gone.
+    source.onRevoke((reason) => {
+      if (reason === 'device is released') this.effects.push({ kind: 'released', mapping });
+      else if (notifier === 'suspend-and-release') this.effects.push({ kind: 'revoke', mapping });
+    });
+    if (resume === 'nothing') return [];
+    const { region, offset } = source;
+    const restore = ({ start, length }: { start: number; length: number }): void => {
+      const first = region.offset + offset;
+      if (first < start || first >= start + length || source.unavailable(0, PAGE_SIZE) !== null) return;
+      this.effects.push({ kind: 'restore', mapping });
+    };
+    return [source.device.on('resume', restore)];
   }
 
   #unmap(slot: number): void {
     const { container, iova } = this.#plan.mappings[slot]!;
     const size = this.#containers[container]!.unmap(iova, PAGE_SIZE);
     if (size === 0) throw new VfioError('ENOENT', 'nothing was mapped there');
+  }
+
+  #translates(slot: number): boolean | null {
+    const { container, iova } = this.#plan.mappings[slot]!;
+    const into = this.#containers[container]!;
+    if (!(into.find(iova)?.source instanceof DeviceMemory)) return null;
+    return into.translate(iova, PAGE_SIZE, false, this.#translation) === null;
   }
 
   /** The IOMMU has let go of a mapping that was unmapped. It counts as a use: until then the core keeps the mapping. */

@@ -11,14 +11,11 @@ import {
   EXPECTED,
   FRAME,
   GENERATION,
-  HOLDS,
   IN_FLIGHT,
   LIVE,
   LOCK,
   MAPPED,
-  OPERATION,
   PLACE,
-  REFERENCES,
   type State,
   TLB,
   UNMAPPED,
@@ -275,66 +272,4 @@ export function inFlight(machine: Machine, state: State, mapping: number): boole
   for (let thread = 0; thread < machine.plan.threads.length; thread++)
     if (state[machine.layout.thread(thread) + IN_FLIGHT] === mapping + 1) return true;
   return false;
-}
-
-/** Nobody is doing anything: nothing may be forgotten, lost or left over. */
-export function quiescent(machine: Machine, state: State): void {
-  const { plan, layout } = machine;
-  for (let thread = 0; thread < plan.threads.length; thread++)
-    if (state[layout.thread(thread) + OPERATION] !== 0) return;
-  for (let device = 0; device < plan.devices.length; device++) quiescentDevice(machine, state, device);
-  for (let mapping = 0; mapping < plan.mappings.length; mapping++) {
-    const at = layout.mapping(mapping);
-    if (state[at + ENTRY] === 0 && mustTranslate(machine, state, mapping))
-      untranslated(machine, state, mapping);
-    if (state[at + MAPPED] === 0) unmapped(machine, state, mapping);
-  }
-  for (const lock of locks(machine))
-    if (state[lock] !== 0) machine.report('deadlock', () => 'a lock is held by nobody who could let it go');
-}
-
-function quiescentDevice(machine: Machine, state: State, device: number): void {
-  const { plan, layout } = machine;
-  const { name, regions } = plan.devices[device]!;
-  let held = 0;
-  let mapped = 0;
-  for (const [mapping, { vma }] of plan.mappings.entries()) {
-    if (plan.vmas[vma]!.device !== device) continue;
-    const at = layout.mapping(mapping);
-    if (state[at + MAPPED] === 0) continue;
-    mapped++;
-    if (state[at + HOLDS] === 1) held++;
-    const alive = state[at + MAPPED] === state[layout.device(device) + GENERATION]! + 1;
-    if (
-      machine.design.reference &&
-      alive &&
-      state[layout.device(device) + LIVE] === 1 &&
-      state[at + HOLDS] === 0
-    )
-      machine.report('R6', () => `${plan.mappings[mapping]!.name} holds no reference to ${name}`);
-  }
-  const references = state[layout.device(device) + REFERENCES];
-  if (references !== held)
-    machine.report('leak', () => `${references} references to ${name} are held, for ${held} mappings`);
-  const listeners = machine.facts(state).listeners[device]!;
-  if (mapped === 0 && listeners > 0)
-    machine.report('leak', () => `${listeners} listeners are left at ${name}, and nothing is mapped`);
-  for (const region of regions) {
-    if (unreachable(machine, state, device, region) !== null) continue;
-    for (let page = region.firstPage; page < region.firstPage + region.pages; page++) {
-      const at = layout.page(device, page);
-      if (state[at + CONTENT] === state[at + EXPECTED]) continue;
-      machine.report('R8', () => `what was written to ${machine.regionName(device, region.index)} is gone`);
-    }
-  }
-}
-
-/** The cells of all locks. */
-export function locks(machine: Machine): number[] {
-  const { plan, layout } = machine;
-  return [
-    ...plan.devices.map((_, i) => layout.device(i) + LOCK),
-    ...plan.containers.map((_, i) => layout.containerLock(i)),
-    ...plan.processes.map((_, i) => layout.mmLock(i)),
-  ];
 }
