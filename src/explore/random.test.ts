@@ -1,13 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import type { Design } from '../sim/design.ts';
-import { DESIGNS } from '../sim/designs.ts';
+import { designNamed } from '../sim/designs.ts';
 import { SimulatedHost } from '../sim/host.ts';
 import type { Violation } from '../sim/machine.ts';
 import { PROGRAMS } from './programs.ts';
 import { walk } from './random.ts';
 import { STORM } from './storm.ts';
-
-const designNamed = (name: string): Design => DESIGNS.find((design) => design.name === name)!;
 
 describe('walk', () => {
   test('finds in the storm what type1 lacks: reach and lifetime', () => {

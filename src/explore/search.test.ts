@@ -1,12 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import type { Design, ORDERS } from '../sim/design.ts';
-import { DESIGNS } from '../sim/designs.ts';
+import { DESIGNS, designNamed } from '../sim/designs.ts';
 import { SimulatedHost } from '../sim/host.ts';
 import { type Program, pciDevice } from '../sim/program.ts';
 import { PROGRAMS } from './programs.ts';
 import { search } from './search.ts';
 
-const designNamed = (name: string): Design => DESIGNS.find((design) => design.name === name)!;
 const OURS = designNamed('node-vfio');
 
 /** A machine on which `threads` touch memory of devices of their own. */

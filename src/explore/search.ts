@@ -109,7 +109,8 @@ class Search {
     const state: State = host.initial();
     const next: State = host.initial();
     const moves: Move[] = [];
-    this.#frontier.push(state, this.#seen.add(state, -1, 0));
+    const words = new Uint32Array(next.buffer);
+    this.#frontier.push(state, this.#seen.add(words, -1, 0));
     let depth = 0;
     let levelEnd = 1;
     let expanded = 0;
@@ -137,7 +138,7 @@ class Search {
         host.take(next, moves[i]!);
         this.#transitions++;
         if ((host.machine.broken & ~this.#known) !== 0) this.#note(number, moves[i]!);
-        const added = this.#seen.add(next, number, moves[i]!);
+        const added = this.#seen.add(words, number, moves[i]!);
         if (added >= 0) this.#frontier.push(next, added);
       }
       if (expanded % PROGRESS_EVERY === 0 && onProgress?.(this.#progress(depth))) {

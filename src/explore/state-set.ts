@@ -4,7 +4,6 @@
  * n^2 / 2^65; for ten million that is three in a million.
  */
 import { VfioError } from '../core/index.ts';
-import type { State } from '../sim/layout.ts';
 
 const FIRST_CAPACITY = 1 << 12;
 /** Table slots per state, at least. */
@@ -23,15 +22,17 @@ export class StateSet {
   /** Number + 1 of the state in each slot; 0 is empty. */
   #table: Int32Array = new Int32Array(FIRST_CAPACITY * SPARSENESS);
 
-  /** Adds a state; returns its number, or -1 if it was there. `parent` -1: it is the first. */
-  add(state: State, parent: number, move: number): number {
+  /**
+   * Adds a state, given as the 32-bit words of its cells; returns its number, or -1 if it was there. `parent` -1: it is the first.
+   */
+  add(words: Uint32Array, parent: number, move: number): number {
     let low = 0x9e3779b9;
     let high = 0x7f4a7c15;
-    for (let i = 0; i < state.length; i++) {
-      const cell = state[i]!;
-      low = Math.imul(low ^ cell, 0x85ebca6b);
+    for (let i = 0; i < words.length; i++) {
+      const word = words[i]!;
+      low = Math.imul(low ^ word, 0x85ebca6b);
       low ^= low >>> 15;
-      high = Math.imul(high + cell, 0xc2b2ae35);
+      high = Math.imul(high + word, 0xc2b2ae35);
       high ^= (high >>> 13) ^ low;
     }
     low = Math.imul(low ^ (high >>> 16), 0x27d4eb2f) >>> 0;
@@ -44,7 +45,7 @@ export class StateSet {
     }
     if (this.size === this.#low.length) {
       this.#grow();
-      return this.add(state, parent, move);
+      return this.add(words, parent, move);
     }
     const number = this.size++;
     this.#table[slot] = number + 1;

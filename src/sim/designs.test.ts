@@ -5,11 +5,10 @@ import { describe, expect, test } from 'vitest';
 import { search } from '../explore/search.ts';
 import { trace } from '../explore/trace.ts';
 import type { Design } from './design.ts';
-import { DESIGNS } from './designs.ts';
+import { designNamed } from './designs.ts';
 import { type Program, pciDevice, type SimDevice } from './program.ts';
 
 const TIB = 2 ** 40;
-const designNamed = (name: string): Design => DESIGNS.find((design) => design.name === name)!;
 
 /** A process has touched a BAR; then memory decode goes off. */
 function disabled(gpu: SimDevice, region: number): Program {

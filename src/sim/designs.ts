@@ -4,6 +4,7 @@
  * Sources: vfio_pci.c and vfio_iommu_type1.c of 5.11 and 6.12; the ten patches of 2021-02-22 as posted; the mail of 2021-02-24 on
  * patch 05; vfio_pci_dmabuf.c and iommufd of 6.19.
  */
+import { VfioError } from '../core/index.ts';
 import { type Design, everyKind, ORDERS, type Orders } from './design.ts';
 
 const WALK = ['fault in', 'walk', 'lock container', 'insert', 'reference', 'program', 'unlock'];
@@ -88,3 +89,11 @@ export const DESIGNS: readonly Design[] = [
   DMA_BUF_6_19,
   NODE_VFIO,
 ];
+
+/** A design by its name. EINVAL tells the names that there are. */
+export function designNamed(name: string): Design {
+  const found = DESIGNS.find((design) => design.name === name);
+  if (found !== undefined) return found;
+  const names = DESIGNS.map((design) => design.name).join(', ');
+  throw new VfioError('EINVAL', `no design is named '${name}'; there are ${names}`);
+}

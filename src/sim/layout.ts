@@ -114,7 +114,8 @@ export class Layout {
     this.#firstCells = plan.vmas.map(({ firstCell }) => firstCell);
     this.#vmaPages = take(plan.vmaPages);
     this.#threads = take(THREAD_CELLS * plan.threads.length);
-    this.size = next;
+    // Even, so that a state can be read as 32-bit words.
+    this.size = next + (next % 2);
   }
 
   device(device: number): number {

@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest';
-import { DESIGNS } from './designs.ts';
+import { designNamed } from './designs.ts';
 import { pciDevice } from './program.ts';
 import { Session } from './session.ts';
 
 const MACHINE = { devices: { gpu: pciDevice() }, processes: ['vmm'], containers: ['nics'] };
 
 function sessionOf(design: string): Session {
-  return new Session(MACHINE, DESIGNS.find(({ name }) => name === design)!);
+  return new Session(MACHINE, designNamed(design));
 }
 
 function opened(design: string): Session {

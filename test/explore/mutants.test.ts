@@ -4,7 +4,7 @@
  */
 import { afterAll, expect, test } from 'vitest';
 import { PROGRAMS, search } from '../../src/explore/index.ts';
-import { DESIGNS } from '../../src/sim/index.ts';
+import { designNamed } from '../../src/sim/index.ts';
 import { CORE_MUTANTS, ORDER_MUTANTS, STEP_MUTANTS } from './mutants.ts';
 import { MutatedTree } from './mutated-tree.ts';
 
@@ -27,7 +27,7 @@ test.each(ALL)('$file: $name', async (mutant) => {
 });
 
 test.each(ORDER_MUTANTS)('$name', ({ name, order }) => {
-  const ours = DESIGNS.find((design) => design.name === 'node-vfio')!;
+  const ours = designNamed('node-vfio');
   const design = { ...ours, name, order: { ...ours.order, ...order } };
   expect(design.order).not.toEqual(ours.order);
   const found = PROGRAMS.some(
