@@ -18,9 +18,14 @@ import {
   WRITTEN,
 } from './layout.ts';
 import type { Machine } from './machine.ts';
+import { containerLock, memoryLock, mmLock } from './steps/locks.ts';
+
+/** Where something is: the page tables of all processes, the IOMMU, or a device and its memory. */
+export type Place = 'page tables' | 'IOMMU' | `device ${string}`;
 
 /** One thing and how it is. */
 export interface Observation {
+  readonly where: Place;
   readonly what: string;
   readonly value: string;
 }
@@ -29,10 +34,12 @@ export interface Observation {
 export function observe(machine: Machine, state: State): Observation[] {
   const { plan, layout } = machine;
   const found: Observation[] = [];
-  const see = (what: string, value: string): number => found.push({ what, value });
+  let where: Place = 'page tables';
+  const see = (what: string, value: string): number => found.push({ where, what, value });
   for (const [i, device] of plan.devices.entries()) {
     const at = layout.device(i);
     const { name } = device;
+    where = `device ${name}`;
     see(`decode of ${name}`, state[at + DECODE] === 1 ? 'on' : 'off');
     see(`power of ${name}`, state[at + ASLEEP] === 1 ? 'D3hot' : 'D0');
     see(`answers of ${name}`, state[at + BUSY] === 1 ? 'none' : 'normal');
@@ -48,10 +55,12 @@ export function observe(machine: Machine, state: State): Observation[] {
       }
     }
   }
+  where = 'page tables';
   for (const [vma, { name, pages }] of plan.vmas.entries()) {
     for (let page = 0; page < pages; page++)
       see(`page table of ${name}, page ${page}`, frameName(machine, state[layout.vmaPage(vma, page)]!));
   }
+  where = 'IOMMU';
   for (const [mapping, { name }] of plan.mappings.entries()) {
     const at = layout.mapping(mapping);
     see(`IOMMU page table of ${name}`, frameName(machine, state[at + ENTRY]!));
@@ -64,6 +73,26 @@ function contentName(content: number): string {
   if (content === LOST) return 'elsewhere';
   if (content === WRITTEN) return 'written';
   return content === CLEARED ? 'cleared' : `value ${content}`;
+}
+
+/** A lock, and the thread that has it; null if nobody has. */
+export interface LockState {
+  readonly lock: string;
+  readonly holder: string | null;
+}
+
+/** Every lock, in an order that depends on the plan alone. */
+export function observeLocks(machine: Machine, state: State): LockState[] {
+  const { plan } = machine;
+  const locks = [
+    ...plan.devices.map((_, device) => memoryLock(machine, device)),
+    ...plan.containers.map((_, container) => containerLock(machine, container)),
+    ...plan.processes.map((_, process) => mmLock(machine, process)),
+  ];
+  return locks.map(({ name, cell }) => {
+    const holder = state[cell]!;
+    return { lock: name, holder: holder === 0 ? null : plan.threads[holder - 1]!.name };
+  });
 }
 
 /** 'page 0 of BAR2 of gpu', for people. */

@@ -67,9 +67,11 @@ export function unlockStep(
   touches: number,
   then: (state: State, thread: number) => number,
 ): Step {
-  const names = locks.map(({ name }) => name).join(' and ');
   return {
-    label: () => (names === '' ? 'is done' : `lets go of ${names}`),
+    label: (state, thread) => {
+      const held = locks.filter(({ cell }) => state[cell] === thread + 1).map(({ name }) => name);
+      return held.length === 0 ? 'is done' : `lets go of ${held.join(' and ')}`;
+    },
     role: touches === 0 ? 'unlock' : 'other',
     touches: locks.reduce((bits, lock) => bits | lock.touches, touches),
     run: (state, thread) => {
