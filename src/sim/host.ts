@@ -169,11 +169,6 @@ export class SimulatedHost {
     if (next === END || state[at + STEP]! >= steps.length) this.#end(state, thread);
   }
 
-  /** The number of the thread that a move belongs to. */
-  threadOf(move: Move): number {
-    return Math.floor(move / CHOICES);
-  }
-
   /** What a move is about to do. */
   describe(state: State, move: Move): MoveDescription {
     const { layout, plan } = this.machine;
