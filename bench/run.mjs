@@ -3,6 +3,7 @@
  * the same pinning. Every figure is the median of several rounds; a round measures floor and subject back to back.
  */
 import { parseArgs } from 'node:util';
+import { canAskSpin, explorerRows } from './explorer.mjs';
 import { buildTools, memcpyFloor, pingpong } from './floors.mjs';
 import { canBootGuests, guestRows } from './guest.mjs';
 import { printTable } from './report.mjs';
@@ -170,6 +171,12 @@ async function suspension() {
   }
 }
 
+async function explorer() {
+  say(canAskSpin() ? 'explorer' : 'explorer, without SPIN beside it: apt-get install spin');
+  // A search takes most of a second; three are enough.
+  for (const row of await explorerRows(Math.min(ROUNDS, 3))) add(row);
+}
+
 async function guests() {
   if (!canBootGuests()) {
     say('in a guest: left out, `npm run test:vm -- --setup` fetches what it needs');
@@ -192,6 +199,7 @@ await mapPairs();
 await copies();
 translation();
 await suspension();
+await explorer();
 await guests();
 if (options.json) console.log(JSON.stringify({ node: process.version, rounds: ROUNDS, rows }, null, 2));
 else printTable(rows);
