@@ -289,11 +289,15 @@ export class Kernel {
     const { start, length } = zap === 'everything' ? whole : target.memoryRange;
     target.suspend(reason, start, length);
     if (zap !== 'vma-list') return;
+    const zaps: Effect[] = [];
     for (const [vma, slot] of this.#plan.vmas.entries()) {
       if (slot.device !== device || this.#vmas[vma] === null) continue;
       if (!this.#plan.devices[device]!.regions[slot.region]!.isBar) continue;
-      this.effects.push({ kind: 'zap', vma, page: 0, pages: slot.pages });
+      zaps.push({ kind: 'zap', vma, page: 0, pages: slot.pages });
     }
+    // Where the core's own zap would be: contents are put aside only when no CPU reaches them any more.
+    const parks = this.effects.findIndex(({ kind }) => kind === 'park');
+    this.effects.splice(parks < 0 ? this.effects.length : parks, 0, ...zaps);
   }
 
   #zapped(vma: Vma, start: number, length: number): void {

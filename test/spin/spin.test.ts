@@ -56,6 +56,21 @@ describe.skipIf(missing !== null)(`SPIN and our checker agree${skipped}`, () => 
     TIMEOUT_MS,
   );
 
+  // No kernel has this mix of choices. Our host put the contents aside before it zapped the list.
+  test.concurrent(
+    'that node-vfio could as well keep a list of VMAs',
+    async () => {
+      const listed = {
+        ...design('node-vfio'),
+        zap: { ...design('node-vfio').zap, pci: 'vma-list' as const },
+      };
+      const { broken } = await askSpin({ model: 'decode', design: 'node-vfio', macros: ['ZAP_VMA_LIST'] });
+      expect(broken).toEqual([]);
+      expect(ourVerdict(program('decode'), listed)).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+
   test.concurrent(
     'that a pfn in vm_pgoff is found by the zap of BAR0 to ROM if it happens to be small',
     async () => {
