@@ -93,15 +93,14 @@ inline cpuAccess(write, value) {
 #ifndef WITHOUT_FAULT_LOCK
     atomic { !memoryWriter -> memoryReaders++ };
 #endif
-    atomic {
-      found = allowed;
-      R7(found || !(live && decode) || memoryWriter)
-    };
+    found = allowed;
     if
     :: found -> pte = true
     :: else
     fi;
     atomic {
+      /* Judged when the signal reaches the process, not when the fault handler made up its mind. */
+      R7(found || !(live && decode) || memoryWriter);
 #ifndef WITHOUT_FAULT_LOCK
       memoryReaders--;
 #endif
@@ -160,6 +159,13 @@ inline dropReference() {
 #endif
 }
 
+/* A design that takes references has one for as long as the device that was mapped is open. */
+#ifdef HAS_REFERENCE
+#define IS_HELD (reference || !mapped || !live || mappedLife != life)
+#else
+#define IS_HELD true
+#endif
+
 /* Open, mmap and MAP_DMA, before anybody else is there. A page walk has to fault the page in to find something. */
 inline setUp() {
   live = true; decode = true; allowed = true; life = 1;
@@ -169,9 +175,10 @@ inline setUp() {
   pte = true;
 #endif
   mapped = true; mappedLife = life; entry = true;
-#ifdef HAS_REFERENCE
+#if defined(HAS_REFERENCE) && !defined(WITHOUT_REFERENCE)
   reference = true;
 #endif
+  R6(IS_HELD)
 }
 
 /* Nobody is doing anything any more: nothing may be left over, lost or forgotten. A lock that nobody lets go is no end either. */
@@ -179,7 +186,7 @@ inline checkTheEnd() {
   atomic {
     _nr_pr == 1 ->
       R7(entry || !MUST_TRANSLATE);
-      R6(mapped || UNREACHED);
+      R6((mapped || UNREACHED) && IS_HELD);
       R8(!(live && decode) || content == expected);
       LEAK(mapped || !reference)
   };

@@ -150,6 +150,7 @@ const MISTAKES: readonly Mistake[] = [
   { model: 'decode', macro: 'WITHOUT_UNLOCK', breaks: 'deadlock', ours: leaveOut('enable', 'unlock') },
   { model: 'release', macro: 'WITHOUT_FLUSH', breaks: 'R6', ours: leaveOut('revoke', 'flush') },
   { model: 'release', macro: 'WITHOUT_DRAIN', breaks: 'R6', ours: leaveOut('revoke', 'drain') },
+  { model: 'release', macro: 'WITHOUT_REFERENCE', breaks: 'R6', ours: leaveOut('map', 'reference') },
   { model: 'release', macro: 'WITHOUT_DROP', breaks: 'leak', ours: leaveOut('revoke', 'drop reference') },
 ];
 
