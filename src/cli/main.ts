@@ -10,6 +10,7 @@ import { DeviceSetupError } from '../server/index.ts';
 import { demoCommand } from './demo.ts';
 import { doctorCommand } from './doctor.ts';
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from './exit-codes.ts';
+import { exploreCommand } from './explore.ts';
 import { inspectCommand } from './inspect.ts';
 import { qemuCommand } from './qemu.ts';
 import { serveCommand } from './serve.ts';
@@ -22,6 +23,7 @@ Examples:
   vfio serve edu --socket-path=/tmp/edu.sock
   vfio qemu edu ram -- -nographic -kernel bzImage -append console=ttyS0
   vfio inspect /tmp/edu.sock
+  vfio explore --matrix
   vfio help serve
 
 Exit codes: 0 ok, 1 a finding or a failure, 2 wrong command line`;
@@ -41,6 +43,7 @@ function program(): Command {
     inspectCommand(),
     demoCommand(),
     doctorCommand(),
+    exploreCommand(),
   ]) {
     subcommand.copyInheritedSettings(command).exitOverride();
     command.addCommand(subcommand);

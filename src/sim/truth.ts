@@ -148,8 +148,7 @@ function access(
   } else if (state[at + CONTENT] !== state[at + EXPECTED]) {
     machine.report(
       'R8',
-      () =>
-        `${who} reads ${machine.regionName(device, region.index)} and finds that what was written is gone`,
+      () => `${who} reads ${machine.regionName(device, region.index)} and does not find what was there`,
     );
   }
   machine.outcome = `value ${state[at + CONTENT]}`;
