@@ -45,6 +45,30 @@ describe('search', () => {
     expect(findings.map(({ property }) => property)).toContain('deadlock');
   });
 
+  test('a lock that is wanted again by who has it is a deadlock', () => {
+    const design = {
+      ...OURS,
+      name: 'mine',
+      order: { ...OURS.order, enable: ['lock memory', 'hardware on', 'return'] },
+    };
+    const program: Program = {
+      ...independent(1),
+      setup: [
+        { op: 'open', process: 'd0', device: 'd0' },
+        { op: 'disable', device: 'd0' },
+      ],
+      threads: {
+        driver: [
+          { op: 'enable', device: 'd0' },
+          { op: 'disable', device: 'd0' },
+        ],
+      },
+    };
+    // Also without a second enable, a lock that nobody will let go is told of.
+    expect(search(program, design).findings.map(({ property }) => property)).toEqual(['deadlock']);
+    expect(search(program, OURS).findings).toEqual([]);
+  });
+
   test('a finding is a shortest one: nothing is broken in fewer steps', () => {
     const program = PROGRAMS.find(({ name }) => name === 'decode')!;
     const { findings } = search(program, designNamed('linux-6.12'));

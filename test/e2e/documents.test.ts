@@ -8,9 +8,8 @@ import { root, vfio } from './support.ts';
 
 const OUTPUT = /<!-- output: vfio (.+) -->\n```\n[\s\S]*?```/g;
 
-const pages = readdirSync(`${root}docs`)
-  .filter((name) => name.endsWith('.md'))
-  .map((name) => `docs/${name}`)
+const pages = ['README.md', ...readdirSync(`${root}docs`).map((name) => `docs/${name}`)]
+  .filter((path) => path.endsWith('.md'))
   .filter((path) => OUTPUT.test(readFileSync(root + path, 'utf8')));
 
 function withOutputs(page: string): string {

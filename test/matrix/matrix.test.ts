@@ -2,7 +2,10 @@
  * `vfio explore --matrix`, whole: what is broken in each design, found without being told, and nothing in ours.
  */
 import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { matrixTable } from '../../src/cli/explore/render.ts';
+import { styleFor } from '../../src/cli/terminal.ts';
 import type { MatrixCell, SearchResult } from '../../src/explore/index.ts';
 import { main, root } from '../e2e/support.ts';
 
@@ -16,6 +19,17 @@ const run = spawnSync(process.execPath, [main, 'explore', '--matrix', '--json'],
 const { cells, results } = JSON.parse(run.stdout) as { cells: MatrixCell[]; results: SearchResult[] };
 const states = results.reduce((sum, result) => sum + result.states, 0);
 console.log(`matrix: ${states} states in ${Math.round((performance.now() - start) / 1000)} s`);
+
+const PAGE = `${root}docs/explorer.md`;
+const BLOCK = /<!-- matrix -->\n```\n[\s\S]*?```/;
+
+test('docs/explorer.md shows the matrix', () => {
+  const plain = styleFor({ write: () => {} });
+  const block = `<!-- matrix -->\n\`\`\`\n${matrixTable(cells, 120, plain)}\`\`\``;
+  const page = readFileSync(PAGE, 'utf8');
+  if (process.env['UPDATE_README'] === '1') writeFileSync(PAGE, page.replace(BLOCK, block));
+  else expect(BLOCK.exec(page)?.[0]).toBe(block);
+});
 
 function broken(design: string): string[] {
   return cells

@@ -6,7 +6,7 @@ import { FIXED, SIGBUS } from '../kernel.ts';
 import { FRAME, PLACE, type State, UNMAPPED } from '../layout.ts';
 import { END, type Machine, NEXT, type Step } from '../machine.ts';
 import { cpuAccess, refused } from '../truth.ts';
-import { isFree, lockStep, memoryLock, mmLock, unlockStep } from './locks.ts';
+import { isUndisturbed, lockStep, memoryLock, mmLock, unlockStep } from './locks.ts';
 import { contentBit, deviceBit, pageTableBit } from './touches.ts';
 
 /** The frame that a fault on this page leads to now; 0 for SIGBUS. */
@@ -82,7 +82,7 @@ export function accessSteps(machine: Machine, vma: number, page: number, write: 
       unlockStep(locks, bits, (state, thread) => {
         const at = layout.thread(thread) + FRAME;
         const frame = state[at]!;
-        const undisturbed = locks.every((lock) => isFree(lock, state, thread));
+        const undisturbed = locks.every((lock) => isUndisturbed(lock, state, thread));
         if (undisturbed && state[cell] === 0) judgeFault(machine, state, vma, page, frame);
         machine.outcome = 'SIGBUS';
         if (frame === 0) return END;

@@ -89,7 +89,7 @@ export function effectsStep(machine: Machine, touches: number, barsOnly: boolean
       const word = orderOf(effect)[state[machine.layout.thread(thread) + EFFECT_STEP]!];
       if (word === 'drain') return !inFlight(machine, state, effect.mapping);
       if (word !== 'lock container') return true;
-      return isFree(locks[machine.plan.mappings[effect.mapping]!.container]!, state, thread);
+      return isFree(locks[machine.plan.mappings[effect.mapping]!.container]!, state);
     },
     run: (state, thread) => {
       const at = machine.layout.thread(thread);

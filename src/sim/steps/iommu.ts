@@ -39,8 +39,7 @@ export function mapSteps(machine: Machine, mapping: number): Step[] {
     'fault in': () => ({
       label: (state) => (state[cell] === 0 ? `faults ${vmaName} in` : `finds ${vmaName} present`),
       touches: bits | mm.touches | (memory?.touches ?? 0),
-      ready: (state, thread) =>
-        isFree(mm, state, thread) && (memory === null || isFree(memory, state, thread)),
+      ready: (state) => isFree(mm, state) && (memory === null || isFree(memory, state)),
       run: (state) => {
         if (state[cell] === 0) state[cell] = faultFrame(machine, state, vma, page);
         machine.outcome = 'EFAULT';

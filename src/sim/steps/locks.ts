@@ -1,5 +1,5 @@
 /*
- * Taking locks and letting them go. A lock is held by one thread; who already has it goes on.
+ * Taking locks and letting them go. A lock is held by one thread.
  */
 import type { State } from '../layout.ts';
 import { LOCK } from '../layout.ts';
@@ -30,9 +30,14 @@ export function mmLock(machine: Machine, process: number): Lock {
   return { name, cell: machine.layout.mmLock(process), touches: machine.bit(name) };
 }
 
-export function isFree(lock: Lock, state: State, thread: number): boolean {
-  const holder = state[lock.cell]!;
-  return holder === 0 || holder === thread + 1;
+/** Whether it can be taken. Who has it and wants it again waits for ever, as in the kernel. */
+export function isFree(lock: Lock, state: State): boolean {
+  return state[lock.cell] === 0;
+}
+
+/** Whether nobody else has it. */
+export function isUndisturbed(lock: Lock, state: State, thread: number): boolean {
+  return state[lock.cell] === 0 || state[lock.cell] === thread + 1;
 }
 
 export function take(lock: Lock, state: State, thread: number): void {
@@ -50,7 +55,7 @@ export function lockStep(lock: Lock): Step {
     label: () => `takes ${lock.name}`,
     role: 'lock',
     touches: lock.touches,
-    ready: (state, thread) => isFree(lock, state, thread),
+    ready: (state) => isFree(lock, state),
     run: (state, thread) => {
       take(lock, state, thread);
       return NEXT;
