@@ -15,6 +15,7 @@ import {
   testFile,
   timeline,
   trace,
+  type WalkFinding,
   type WalkResult,
 } from '../explore/index.ts';
 import { DESIGNS, type Design, type Program, type Property } from '../sim/index.ts';
@@ -25,6 +26,7 @@ import { ExploreProgress } from './explore/progress.ts';
 import { effort, findingsTable, matrixTable } from './explore/render.ts';
 import { styleFor } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
+import { VERSION } from './version.ts';
 
 interface ExploreFlags {
   readonly design: string;
@@ -109,7 +111,7 @@ async function runMatrix(flags: ExploreFlags): Promise<number> {
   const all = matrixJobs().map((job): SearchJob => ({ kind: 'search', ...job, options: {} }));
   const results = await withProgress(shared(all, flags.shard), 'states');
   const cells = matrixOf(results as SearchResult[]);
-  if (flags.json === true) process.stdout.write(`${JSON.stringify({ cells, results })}\n`);
+  if (flags.json === true) process.stdout.write(`${JSON.stringify({ version: VERSION, cells, results })}\n`);
   else {
     process.stdout.write(matrixTable(cells, process.stdout.columns ?? COLUMNS, styleFor(process.stdout)));
     process.stdout.write(
@@ -138,7 +140,7 @@ async function runDesign(property: Property | null, flags: ExploreFlags): Promis
     process.stderr.write('vfio: nothing broke, so there is no trace to write\n');
   if (flags.json === true) process.stdout.write(`${JSON.stringify(asJson(design, results, found))}\n`);
   else if (flags.explain !== undefined && first !== undefined) process.stdout.write(explained(first, design));
-  else process.stdout.write(report(design, results, found, property));
+  else process.stdout.write(report(design, results, found, property, flags));
   return found.length === 0 ? EXIT_OK : EXIT_FAILURE;
 }
 
@@ -213,6 +215,7 @@ function report(
   results: readonly (SearchResult | WalkResult)[],
   found: readonly Found[],
   property: Property | null,
+  flags: ExploreFlags,
 ): string {
   const style = styleFor(process.stdout);
   const head = `${style.strong(design.name)}: ${design.title}\n${effort(results)}\n`;
@@ -233,8 +236,20 @@ function report(
     property: finding.property,
   });
   const next = `In plain words: vfio explore --explain ${design.name} ${finding.property}`;
-  const again = 'seed' in finding ? `The same walk again: --random 1 --seed ${finding.seed}\n` : '';
+  const again =
+    'seed' in finding
+      ? `The same walk again, by vfio ${VERSION}: ${walkAgain(program, finding, flags)}\n`
+      : '';
   return `${head}${table}\n${lines.join('\n')}\n\n${again}${next}\n`;
+}
+
+/** The command that makes a walk again. */
+function walkAgain(program: Program, finding: Finding, flags: ExploreFlags): string {
+  const { seed } = finding as WalkFinding;
+  const name = flags.program ?? program.name;
+  const depth = flags.depth === undefined ? '' : ` --depth ${flags.depth}`;
+  const from = flags.explain ?? flags.design;
+  return `vfio explore --design ${from} --program ${name} --random 1 --seed ${seed}${depth}`;
 }
 
 function asJson(
@@ -243,6 +258,7 @@ function asJson(
   found: readonly Found[],
 ): unknown {
   return {
+    version: VERSION,
     design,
     results: results.map((result) => ('walked' in result ? { ...result, walked: undefined } : result)),
     findings: found.map(({ program, finding }) => ({

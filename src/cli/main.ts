@@ -3,7 +3,6 @@
  * The command `vfio`. Each subcommand has its own file; here they are put together, and what went wrong
  * becomes a message that names cause and next step, and an exit code.
  */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { VfioError } from '../core/index.ts';
 import { DeviceSetupError } from '../server/index.ts';
@@ -15,6 +14,7 @@ import { inspectCommand } from './inspect.ts';
 import { qemuCommand } from './qemu.ts';
 import { serveCommand } from './serve.ts';
 import { UsageError } from './usage-error.ts';
+import { VERSION } from './version.ts';
 
 const EXAMPLES = `
 Examples:
@@ -29,12 +29,9 @@ Examples:
 Exit codes: 0 ok, 1 a finding or a failure, 2 wrong command line`;
 
 function program(): Command {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-    version: string;
-  };
   const command = new Command('vfio')
     .description('VFIO in user space: serve PCI devices, look at them, and see the rules of their memory')
-    .version(version)
+    .version(VERSION)
     .showHelpAfterError('(add --help for what there is)')
     .addHelpText('after', EXAMPLES);
   for (const subcommand of [

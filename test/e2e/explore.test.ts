@@ -157,6 +157,15 @@ test('a random walk is made again by its seed', () => {
   expect(again.report.findings[0]!.moves).toEqual(found.moves);
 });
 
+test('people are told how to make a walk again', () => {
+  const args = ['R6', '--design', 'linux-6.12', '--program', 'storm', '--random', '4', '--depth', '300'];
+  const { stdout } = vfio(['explore', ...args]);
+  const command = /The same walk again, by vfio \S+: vfio (explore .*)/.exec(stdout)![1]!;
+  const again = vfio(command.split(' '));
+  expect(again.code).toBe(1);
+  expect(again.stdout).toContain('broken R6');
+});
+
 test('shards share the work: together they do all of it once', () => {
   const whole = json([]).report.results.map(({ program }) => program);
   const parts = ['1/3', '2/3', '3/3'].flatMap((part) =>
