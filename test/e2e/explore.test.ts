@@ -164,6 +164,7 @@ test('people are told how to make a walk again', () => {
   const again = vfio(command.split(' '));
   expect(again.code).toBe(1);
   expect(again.stdout).toContain('broken R6');
+  expect(again.stdout).toContain('storm: 1 random walk,');
 });
 
 test('shards share the work: together they do all of it once', () => {

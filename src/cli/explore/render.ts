@@ -41,12 +41,13 @@ function cellText({ verdict, length, states, complete }: MatrixCell, style: Styl
 
 /** One line for what was tried. */
 export function effort(results: readonly (SearchResult | WalkResult)[]): string {
-  const programs = results.length === 1 ? results[0]!.program : `${results.length} programs`;
+  const names = [...new Set(results.map(({ program }) => program))];
+  const programs = names.length === 1 ? names[0] : `${names.length} programs`;
   const walks = results.filter((result) => 'runs' in result);
   if (walks.length > 0) {
     const runs = walks.reduce((sum, result) => sum + result.runs, 0);
     const steps = walks.reduce((sum, result) => sum + result.steps, 0);
-    return `${programs}: ${runs} random walks, ${count(steps)} steps`;
+    return `${programs}: ${runs} random ${runs === 1 ? 'walk' : 'walks'}, ${count(steps)} steps`;
   }
   const searches = results.filter((result) => 'states' in result);
   const states = searches.reduce((sum, result) => sum + result.states, 0);
