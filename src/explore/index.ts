@@ -1,6 +1,7 @@
 /* Public names of the model checker. */
 
 export * from './explain.ts';
+export * from './hurricane.ts';
 export * from './matrix.ts';
 export * from './picture.ts';
 export * from './programs.ts';

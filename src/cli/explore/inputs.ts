@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { VfioError } from '../../core/index.ts';
-import { PROGRAMS, STORM } from '../../explore/index.ts';
+import { HURRICANE, PROGRAMS, STORM } from '../../explore/index.ts';
 import {
   DESIGNS,
   type Design,
@@ -17,7 +17,7 @@ import {
 import { UsageError } from '../usage-error.ts';
 
 /** All built-in programs. */
-export const BUILT_IN: readonly Program[] = [...PROGRAMS, STORM];
+export const BUILT_IN: readonly Program[] = [...PROGRAMS, STORM, HURRICANE];
 
 /** A design by name, or from a JSON file. */
 export function designNamed(name: string): Design {
