@@ -107,6 +107,8 @@ export function operationWords(operation: Operation): string {
       return `maps ${visible(operation.as)} of another driver`;
     case 'munmap':
       return `unmaps ${partOf(operation.part)}${visible(operation.vma)}`;
+    case 'mprotect':
+      return `protects ${visible(operation.vma)} anew`;
     case 'mremap':
       return `moves ${visible(operation.vma)}`;
     case 'fork':
@@ -119,6 +121,10 @@ export function operationWords(operation: Operation): string {
       return `maps ${visible(operation.as)} for DMA`;
     case 'unmapDma':
       return `unmaps ${visible(operation.mapping)} for DMA`;
+    case 'unmapRange':
+      return `unmaps a range of ${visible(operation.container)}`;
+    case 'closeContainer':
+      return `closes ${visible(operation.container)}`;
     case 'dmaRead':
       return `reads through ${visible(operation.mapping)} by DMA`;
     case 'dmaWrite':

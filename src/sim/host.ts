@@ -13,6 +13,7 @@ import {
   EFFECTS,
   FRAME,
   IN_FLIGHT,
+  LIVE,
   OPERATION,
   STEP,
   type State,
@@ -49,9 +50,10 @@ export interface MoveDescription {
 export class SimulatedHost {
   readonly machine: Machine;
   readonly #operations: CompiledOperation[] = [];
-  readonly #actions: readonly (readonly CompiledAction[])[];
+  readonly #numbers: Map<string, number> = new Map();
+  readonly #actions: readonly CompiledAction[][];
   /** By thread and action: bits of that action and all that follow. */
-  readonly #later: readonly (readonly number[])[];
+  readonly #later: (readonly number[])[];
 
   /** EINVAL: the program names something that it does not have. */
   constructor(program: Program, design: Design) {
@@ -71,6 +73,14 @@ export class SimulatedHost {
     });
   }
 
+  /** The setup goes on with this, too. EINVAL: it names something that the program does not have, and is left out. */
+  append(operation: Operation): void {
+    const number = this.#compile(operation);
+    const { touches } = this.#operations[number]!;
+    this.#actions[0]!.push({ choices: [number], times: 1, optional: false, touches });
+    this.#later[0] = [...this.#later[0]!.map((bits) => bits | touches), 0];
+  }
+
   /** The state before anything has happened: nothing is open, all memory is cleared. */
   initial(): State {
     const { plan, layout } = this.machine;
@@ -79,6 +89,7 @@ export class SimulatedHost {
       for (const [region, { dma }] of device.regions.entries())
         state[layout.consent(i, region)] = dma === 'allow' ? 1 : 0;
       for (let page = 0; page < device.pageCount; page++) state[layout.page(i, page) + CONTENT] = CLEARED;
+      if (device.isMemory) state[layout.device(i) + LIVE] = 1;
     }
     for (const [vma, { pages }] of plan.vmas.entries())
       for (let page = 0; page < pages; page++) state[layout.vmaPage(vma, page)] = UNMAPPED;
@@ -275,10 +286,11 @@ export class SimulatedHost {
 
   #compile(operation: Operation): number {
     const key = JSON.stringify(operation);
-    const known = this.#operations.findIndex((each) => JSON.stringify(each.operation) === key);
-    if (known >= 0) return known;
-    this.#operations.push(compileOperation(this.machine, operation));
-    return this.#operations.length - 1;
+    const known = this.#numbers.get(key);
+    if (known !== undefined) return known;
+    const number = this.#operations.push(compileOperation(this.machine, operation)) - 1;
+    this.#numbers.set(key, number);
+    return number;
   }
 }
 

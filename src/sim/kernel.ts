@@ -31,11 +31,27 @@ import { type Plan, VMA_SPACING } from './plan.ts';
 export type KernelCall =
   | { readonly call: 'open' | 'release'; readonly device: number }
   | { readonly call: 'mmap'; readonly vma: number; readonly place: number }
-  | { readonly call: 'munmap'; readonly vma: number; readonly part: 'all' | 'head' | 'tail' }
+  | {
+      readonly call: 'munmap';
+      readonly vma: number;
+      readonly part: 'all' | 'head' | 'tail';
+      readonly pages: number;
+    }
   | { readonly call: 'mremap'; readonly vma: number }
   | { readonly call: 'fork'; readonly vmas: readonly number[] }
   | { readonly call: 'suspend' | 'resume'; readonly device: number; readonly reason: Reason }
-  | { readonly call: 'map' | 'unmap' | 'letGo'; readonly mapping: number }
+  /** `fault`: what it names cannot be had. Then the call fails, with EFAULT if nothing else is wrong with it. */
+  | { readonly call: 'map'; readonly mapping: number; readonly fault?: true }
+  | { readonly call: 'unmap'; readonly mapping: number }
+  | { readonly call: 'letGo'; readonly mappings: readonly number[] }
+  | {
+      readonly call: 'unmapRange';
+      readonly container: number;
+      readonly iova: number;
+      readonly sizeBytes: number;
+      readonly all: boolean;
+    }
+  | { readonly call: 'closeContainer'; readonly container: number }
   | {
       readonly call: 'consent';
       readonly device: number;
@@ -73,7 +89,7 @@ export interface KernelFacts {
 /** Where the second place of a moved VMA lies. */
 const MOVED = VMA_SPACING / 2;
 
-/** A source that is only frame numbers, as type1 has it: nobody is asked, nobody tells. */
+/** A source that is only frame numbers, as type1 has it, and memory that is pinned: nobody is asked, nobody tells. */
 class PfnSource implements DmaSource {
   readonly kind = 'client';
   readonly description = 'whatever the page table led to';
@@ -81,6 +97,13 @@ class PfnSource implements DmaSource {
     return null;
   }
   detach(): void {}
+}
+
+/** What cannot be faulted in. */
+class NoSource extends PfnSource {
+  admit(): void {
+    throw new VfioError('EFAULT', 'nothing is there that can be mapped so: check the address and its rights');
+  }
 }
 
 interface Mapped {
@@ -120,12 +143,11 @@ export class Kernel {
     return this.#containers[container]!;
   }
 
-  /** Returns 0, or the errno of a refusal as a word. What is to be done then is in `effects`. */
+  /** Returns what the call answers (0, or bytes unmapped), or the errno of a refusal as a word. What is to be done then is in `effects`. */
   call(call: KernelCall): '0' | string {
     this.effects = [];
     try {
-      this.#dispatch(call);
-      return '0';
+      return String(this.#dispatch(call) ?? 0);
     } catch (error) {
       if (error instanceof VfioError) return error.code;
       throw error;
@@ -165,7 +187,7 @@ export class Kernel {
     ]);
     const vmas = this.#vmas.map((vma) => vma && [vma.start, vma.sizeBytes, vma.pgoff, vma.space !== null]);
     const mapped = this.#mapped.map((each) => each && this.#mappedKey(each.mapping));
-    const containers = this.#containers.map(({ size }) => size);
+    const containers = this.#containers.map(({ size, closed }) => (closed ? 'closed' : size));
     return JSON.stringify([devices, vmas, mapped, containers]);
   }
 
@@ -182,7 +204,7 @@ export class Kernel {
     ];
   }
 
-  #dispatch(call: KernelCall): void {
+  #dispatch(call: KernelCall): number | undefined {
     switch (call.call) {
       case 'open':
         this.#open(call.device);
@@ -200,7 +222,7 @@ export class Kernel {
         this.#mmap(call.vma, call.place);
         return;
       case 'munmap':
-        this.#munmap(call.vma, call.part);
+        this.#munmap(call.vma, call.part, call.pages);
         return;
       case 'mremap':
         this.#mremap(call.vma);
@@ -209,13 +231,18 @@ export class Kernel {
         for (const vma of call.vmas) this.#fork(vma);
         return;
       case 'map':
-        this.#map(call.mapping);
+        this.#map(call.mapping, call.fault ?? false);
         return;
       case 'unmap':
         this.#unmap(call.mapping);
         return;
       case 'letGo':
-        this.#letGo(call.mapping);
+        for (const mapping of call.mappings) this.#letGo(mapping);
+        return;
+      case 'unmapRange':
+        return this.#containers[call.container]!.unmap(call.iova, call.sizeBytes, { all: call.all });
+      case 'closeContainer':
+        this.#containers[call.container]!.close();
         return;
       case 'consent':
         this.#devices[call.device]!.regions.get(call.region)!.setConsent(0, call.dma);
@@ -268,7 +295,7 @@ export class Kernel {
   }
 
   #makeContainer(): Container {
-    const container = new Container();
+    const container = new Container(this.#plan.program.iommu);
     container.onUnmap((mapping) => {
       const at = this.#mapped.findIndex((each) => each?.mapping === mapping);
       if (at >= 0) this.effects.push({ kind: 'unmapped', mapping: at });
@@ -314,11 +341,12 @@ export class Kernel {
 
   #mmap(slot: number, place: number): void {
     const { device, region, page, pages, process } = this.#plan.vmas[slot]!;
+    if (pages === 0) throw new VfioError('EINVAL', 'a mapping has at least one page');
     const start = (slot + 1) * VMA_SPACING;
     const name = this.#plan.processes[process]!;
     const make = (file: DeviceFile | ForeignFile, pgoff: number): Vma =>
       new Vma({ file, process: name, start, sizeBytes: pages * PAGE_SIZE, pgoff });
-    if (device < 0) {
+    if (!this.#plan.holdsFile(device)) {
       this.#vmas[slot] = make(this.#foreign, 0);
       return;
     }
@@ -334,12 +362,13 @@ export class Kernel {
     this.#vmas[slot] = vma;
   }
 
-  #munmap(slot: number, part: 'all' | 'head' | 'tail'): void {
+  #munmap(slot: number, part: 'all' | 'head' | 'tail', pages: number): void {
+    const sizeBytes = pages * PAGE_SIZE;
     let gone = this.#vmas[slot]!;
-    if (part === 'all' || gone.sizeBytes === PAGE_SIZE) this.#vmas[slot] = null;
-    else if (gone.space === null) gone.shrink(gone.sizeBytes - PAGE_SIZE, part);
+    if (part === 'all' || gone.sizeBytes <= sizeBytes) this.#vmas[slot] = null;
+    else if (gone.space === null) gone.shrink(gone.sizeBytes - sizeBytes, part === 'head' ? 'head' : 'tail');
     else {
-      const [low, high] = gone.split(part === 'head' ? gone.start + PAGE_SIZE : gone.end - PAGE_SIZE);
+      const [low, high] = gone.split(part === 'head' ? gone.start + sizeBytes : gone.end - sizeBytes);
       this.#vmas[slot] = part === 'head' ? high : low;
       gone = part === 'head' ? low : high;
     }
@@ -364,22 +393,26 @@ export class Kernel {
     this.#vmas[slot] = vma;
   }
 
-  #map(slot: number): void {
-    const { container, vma: vmaSlot, page, iova } = this.#plan.mappings[slot]!;
+  #map(slot: number, fault: boolean): void {
+    const { container, vma: vmaSlot, page, pages, iova, read, write } = this.#plan.mappings[slot]!;
     const vma = this.#vmas[vmaSlot];
-    if (vma === null || vma === undefined) throw new VfioError('EFAULT', 'nothing is mapped there');
-    const address = this.#base(vmaSlot, vma) + page * PAGE_SIZE;
     const into = this.#containers[container]!;
-    const request = { iova, size: PAGE_SIZE, read: true, write: true };
-    if (this.#design.learn === 'page-walk') {
+    const size = pages * PAGE_SIZE;
+    const request = { iova, size, read, write };
+    if (fault || vma === null || vma === undefined) {
+      into.map({ ...request, sourceOffset: page * PAGE_SIZE, source: new NoSource() });
+      return;
+    }
+    const address = this.#base(vmaSlot, vma) + page * PAGE_SIZE;
+    if (this.#design.learn === 'page-walk' || this.#isMemory(slot)) {
       const mapping = into.map({ ...request, source: new PfnSource() });
       into.acquire(mapping);
       this.#mapped[slot] = { mapping, unsubscribe: this.#watchOwner(slot, vma) };
       return;
     }
-    const found = deviceFromVma(vma, address, PAGE_SIZE);
+    const found = deviceFromVma(vma, address, size);
     if (found === null) throw new VfioError('EINVAL', 'this VMA may not reach an IOMMU');
-    const source = new DeviceMemory({ region: found.region, offset: found.offset, sizeBytes: PAGE_SIZE });
+    const source = new DeviceMemory({ region: found.region, offset: found.offset, sizeBytes: size });
     const mapping = into.map({ ...request, source });
     into.acquire(mapping);
     this.#mapped[slot] = { mapping, unsubscribe: this.#watch(slot, source) };
@@ -387,7 +420,7 @@ export class Kernel {
 
   /** The RFC's type1: it knows the owner of the VMA, and hears of its release. */
   #watchOwner(mapping: number, vma: Vma): (() => void)[] {
-    if (this.#design.notifier === 'none') return [];
+    if (this.#design.notifier === 'none' || this.#isMemory(mapping)) return [];
     const device = this.#devices[this.#plan.vmas[this.#vmas.indexOf(vma)]!.device];
     if (device === undefined) return [];
     return [device.on('release', () => this.effects.push({ kind: 'released', mapping }))];
@@ -405,15 +438,15 @@ export class Kernel {
     const { region, offset } = source;
     const restore = ({ start, length }: { start: number; length: number }): void => {
       const first = region.offset + offset;
-      if (first < start || first >= start + length || source.unavailable(0, PAGE_SIZE) !== null) return;
+      if (first < start || first >= start + length || source.unavailable(0, source.sizeBytes) !== null) return;
       this.effects.push({ kind: 'restore', mapping });
     };
     return [source.device.on('resume', restore)];
   }
 
   #unmap(slot: number): void {
-    const { container, iova } = this.#plan.mappings[slot]!;
-    const size = this.#containers[container]!.unmap(iova, PAGE_SIZE);
+    const { container, iova, pages } = this.#plan.mappings[slot]!;
+    const size = this.#containers[container]!.unmap(iova, pages * PAGE_SIZE);
     if (size === 0) throw new VfioError('ENOENT', 'nothing was mapped there');
   }
 
@@ -435,7 +468,7 @@ export class Kernel {
 
   #reachable(slot: number): boolean {
     const mapping = this.#mapped[slot]?.mapping;
-    return mapping !== undefined && !mapping.dying && mapping.source.unavailable(0, PAGE_SIZE) === null;
+    return mapping !== undefined && !mapping.dying && mapping.source.unavailable(0, mapping.size) === null;
   }
 
   #fault(slot: number, page: number): number {
@@ -445,6 +478,7 @@ export class Kernel {
     const address = this.#base(slot, vma) + page * PAGE_SIZE;
     if (address < vma.start || address >= vma.end) return SIGBUS;
     if (device < 0) return FIXED + 1;
+    if (!this.#plan.holdsFile(device)) return 1 + this.#plan.shown(slot, page);
     const owner = this.#devices[device]!;
     const fileOffset = pgoffToOffset(vma.pgoff) + (address - vma.start);
     if (this.#design.pgoff[owner.kind] === 'pfn') {
@@ -462,16 +496,23 @@ export class Kernel {
   #miscoded(slot: number): boolean {
     const vma = this.#vmas[slot];
     const { device, region, page } = this.#plan.vmas[slot]!;
-    if (vma === null || vma === undefined || device < 0) return false;
+    if (vma === null || vma === undefined || !this.#plan.holdsFile(device)) return false;
     const skipped = (vma.start - this.#base(slot, vma)) / PAGE_SIZE;
     const { index } = this.#plan.devices[device]!.regions[region]!;
     return vma.pgoff !== index * 2 ** 28 + page + skipped;
   }
 
+  /** Whether a mapping is of memory of the machine. */
+  #isMemory(slot: number): boolean {
+    const { device } = this.#plan.vmas[this.#plan.mappings[slot]!.vma]!;
+    return device >= 0 && !this.#plan.holdsFile(device);
+  }
+
   #target(slot: number): number {
-    const { container, iova } = this.#plan.mappings[slot]!;
-    const mapping = this.#containers[container]!.find(iova);
+    const mapping = this.#mapped[slot]?.mapping;
     if (mapping === undefined) return 0;
+    const { vma, page } = this.#plan.mappings[slot]!;
+    if (this.#isMemory(slot)) return 1 + this.#plan.shown(vma, page);
     if (!(mapping.source instanceof DeviceMemory)) return FIXED;
     const { region, offset } = mapping.source;
     const device = this.#plan.devices.findIndex(({ name }) => name === region.device.name);

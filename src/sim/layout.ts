@@ -79,6 +79,10 @@ export const VALUE_LIMIT = 0xfffe;
 /** What is read where the contents are elsewhere. */
 export const LOST = 0xffff;
 
+// Bits of a VMA's protection.
+export const READABLE = 1;
+export const WRITABLE = 2;
+
 /** Where each thing of a plan lies in a state. */
 export class Layout {
   readonly size: number;
@@ -90,6 +94,7 @@ export class Layout {
   readonly #pages: number[] = [];
   readonly #mappings: number;
   readonly #vmaPages: number;
+  readonly #protections: readonly number[];
   readonly #threads: number;
   readonly #deviceCount: number;
   readonly #firstCells: readonly number[];
@@ -113,6 +118,7 @@ export class Layout {
     this.#mappings = take(MAPPING_CELLS * plan.mappings.length);
     this.#firstCells = plan.vmas.map(({ firstCell }) => firstCell);
     this.#vmaPages = take(plan.vmaPages);
+    this.#protections = plan.vmas.map(({ protection }) => (protection < 0 ? -1 : take(1)));
     this.#threads = take(THREAD_CELLS * plan.threads.length);
     // Even, so that a state can be read as 32-bit words.
     this.size = next + (next % 2);
@@ -154,6 +160,11 @@ export class Layout {
   /** Page table entry of page `page` of a VMA slot. */
   vmaPage(vma: number, page: number): number {
     return this.#vmaPages + this.#firstCells[vma]! + page;
+  }
+
+  /** What a process may do with a VMA: READABLE, WRITABLE; -1 if that never changes. */
+  protection(vma: number): number {
+    return this.#protections[vma]!;
   }
 
   thread(thread: number): number {

@@ -35,20 +35,16 @@ export function observe(machine: Machine, state: State): Observation[] {
   const { plan, layout } = machine;
   const found: Observation[] = [];
   let where: Place = 'page tables';
-  const see = (what: string, value: string): number => found.push({ where, what, value });
+  const see = (what: string, value: string): void => {
+    found.push({ where, what, value });
+  };
   for (const [i, device] of plan.devices.entries()) {
-    const at = layout.device(i);
-    const { name } = device;
-    where = `device ${name}`;
-    see(`decode of ${name}`, state[at + DECODE] === 1 ? 'on' : 'off');
-    see(`power of ${name}`, state[at + ASLEEP] === 1 ? 'D3hot' : 'D0');
-    see(`answers of ${name}`, state[at + BUSY] === 1 ? 'none' : 'normal');
-    see(`place of ${name}`, state[at + PLACE] === 1 ? 'second' : 'first');
-    see(`opens of ${name}`, String(state[at + OPENS]));
-    see(`references to ${name}`, String(state[at + REFERENCES]));
+    where = `device ${device.name}`;
+    if (!device.isMemory) observeDevice(machine, state, i, see);
     for (const [position, region] of device.regions.entries()) {
       const what = machine.regionName(i, region.index);
-      see(`DMA to ${what}`, state[layout.consent(i, position)] === 1 ? 'allowed' : 'forbidden');
+      if (!device.isMemory)
+        see(`DMA to ${what}`, state[layout.consent(i, position)] === 1 ? 'allowed' : 'forbidden');
       for (let page = 0; page < region.pages; page++) {
         const content = state[layout.page(i, region.firstPage + page) + CONTENT];
         see(`page ${page} of ${what}`, contentName(content!));
@@ -67,6 +63,22 @@ export function observe(machine: Machine, state: State): Observation[] {
     see(`IOTLB of ${name}`, frameName(machine, state[at + TLB]!));
   }
   return found;
+}
+
+function observeDevice(
+  machine: Machine,
+  state: State,
+  device: number,
+  see: (what: string, value: string) => void,
+): void {
+  const at = machine.layout.device(device);
+  const name = machine.deviceName(device);
+  see(`decode of ${name}`, state[at + DECODE] === 1 ? 'on' : 'off');
+  see(`power of ${name}`, state[at + ASLEEP] === 1 ? 'D3hot' : 'D0');
+  see(`answers of ${name}`, state[at + BUSY] === 1 ? 'none' : 'normal');
+  see(`place of ${name}`, state[at + PLACE] === 1 ? 'second' : 'first');
+  see(`opens of ${name}`, String(state[at + OPENS]));
+  see(`references to ${name}`, String(state[at + REFERENCES]));
 }
 
 function contentName(content: number): string {

@@ -7,8 +7,16 @@ import type { Machine, Step } from './machine.ts';
 import type { Operation } from './program.ts';
 import { accessSteps } from './steps/cpu.ts';
 import { changeSteps, consentSteps } from './steps/device.ts';
-import { closeSteps, forkSteps, mmapSteps, mremapSteps, munmapSteps, openSteps } from './steps/files.ts';
-import { dmaSteps, mapSteps, unmapSteps } from './steps/iommu.ts';
+import {
+  closeSteps,
+  forkSteps,
+  mmapSteps,
+  mprotectSteps,
+  mremapSteps,
+  munmapSteps,
+  openSteps,
+} from './steps/files.ts';
+import { dmaSteps, mapSteps, unmapAnySteps, unmapSteps } from './steps/iommu.ts';
 
 /** An operation, ready to be stepped through. */
 export interface CompiledOperation {
@@ -31,14 +39,17 @@ function stepsOf(machine: Machine, operation: Operation): Step[] {
   const { plan } = machine;
   switch (operation.op) {
     case 'open':
-      return openSteps(machine, plan.process(operation.process), plan.device(operation.device));
+      return openSteps(machine, plan.process(operation.process), plan.vfioDevice(operation.device));
     case 'close':
-      return closeSteps(machine, plan.process(operation.process), plan.device(operation.device));
+      return closeSteps(machine, plan.process(operation.process), plan.vfioDevice(operation.device));
     case 'mmap':
+      return mmapSteps(machine, plan.vma(operation.as), operation.protection);
     case 'mmapForeign':
       return mmapSteps(machine, plan.vma(operation.as));
+    case 'mprotect':
+      return mprotectSteps(machine, plan.vma(operation.vma), operation.protection);
     case 'munmap':
-      return munmapSteps(machine, plan.vma(operation.vma), operation.part ?? 'all');
+      return munmapSteps(machine, plan.vma(operation.vma), operation.part ?? 'all', operation.pages ?? 1);
     case 'mremap':
       return mremapSteps(machine, plan.vma(operation.vma));
     case 'fork':
@@ -52,17 +63,26 @@ function stepsOf(machine: Machine, operation: Operation): Step[] {
       return unmapSteps(machine, plan.mapping(operation.mapping));
     case 'dmaRead':
     case 'dmaWrite':
-      return dmaSteps(machine, plan.mapping(operation.mapping), valueWritten(operation));
+      return dmaSteps(machine, plan.mapping(operation.mapping), operation.page ?? 0, valueWritten(operation));
+    case 'unmapRange': {
+      const { iova, sizeBytes, all = false } = operation;
+      const container = plan.container(operation.container);
+      return unmapAnySteps(machine, container, { call: 'unmapRange', container, iova, sizeBytes, all });
+    }
+    case 'closeContainer': {
+      const container = plan.container(operation.container);
+      return unmapAnySteps(machine, container, { call: 'closeContainer', container });
+    }
     case 'disable':
     case 'enable':
     case 'sleep':
     case 'wake':
     case 'reset':
     case 'relocate':
-      return changeSteps(machine, plan.device(operation.device), operation.op);
+      return changeSteps(machine, plan.vfioDevice(operation.device), operation.op);
     case 'allow':
     case 'deny': {
-      const device = plan.device(operation.device);
+      const device = plan.vfioDevice(operation.device);
       return consentSteps(machine, device, plan.region(device, operation.region), operation.op);
     }
     default:
@@ -96,8 +116,10 @@ function possibleOf(machine: Machine, operation: Operation): (state: State) => b
     }
     case 'mmap': {
       const cells = vmaCells(machine, operation.as);
-      const file = layout.file(plan.process(operation.process), plan.device(operation.device));
-      return (state) => state[file] === 1 && cells.every((cell) => state[cell] === UNMAPPED);
+      const device = plan.device(operation.device);
+      const file = layout.file(plan.process(operation.process), device);
+      const opened = (state: State): boolean => !plan.holdsFile(device) || state[file] === 1;
+      return (state) => opened(state) && cells.every((cell) => state[cell] === UNMAPPED);
     }
     case 'mmapForeign': {
       const cells = vmaCells(machine, operation.as);
@@ -105,10 +127,11 @@ function possibleOf(machine: Machine, operation: Operation): (state: State) => b
     }
     case 'munmap': {
       const cells = vmaCells(machine, operation.vma);
-      const least = operation.part === undefined || operation.part === 'all' ? 1 : 2;
+      const least = operation.part === undefined || operation.part === 'all' ? 1 : (operation.pages ?? 1) + 1;
       return (state) => cells.filter((cell) => state[cell] !== UNMAPPED).length >= least;
     }
-    case 'mremap': {
+    case 'mremap':
+    case 'mprotect': {
       const cells = vmaCells(machine, operation.vma);
       return (state) => cells.some((cell) => state[cell] !== UNMAPPED);
     }
@@ -118,10 +141,10 @@ function possibleOf(machine: Machine, operation: Operation): (state: State) => b
       return (state) => state[cell] !== UNMAPPED;
     }
     case 'mapDma': {
-      const { vma, page } = plan.mappings[plan.mapping(operation.as)]!;
-      const cell = layout.vmaPage(vma, page);
+      const { vma, page, inside } = plan.mappings[plan.mapping(operation.as)]!;
+      const cell = layout.vmaPage(vma, inside ? page : 0);
       const mapped = layout.mapping(plan.mapping(operation.as)) + MAPPED;
-      return (state) => state[mapped] === 0 && state[cell] !== UNMAPPED;
+      return (state) => state[mapped] === 0 && (!inside || state[cell] !== UNMAPPED);
     }
     case 'unmapDma': {
       const mapped = layout.mapping(plan.mapping(operation.mapping)) + MAPPED;
@@ -132,6 +155,9 @@ function possibleOf(machine: Machine, operation: Operation): (state: State) => b
       const at = layout.mapping(plan.mapping(operation.mapping));
       return (state) => state[at + MAPPED] !== 0 || state[at + ENTRY] !== 0;
     }
+    case 'unmapRange':
+    case 'closeContainer':
+      return () => true;
     case 'fork': {
       const child = plan.process(operation.child);
       const files = plan.devices.map((_, device) => layout.file(child, device));
@@ -164,6 +190,8 @@ function possibleChange(
       const consent = layout.consent(device, plan.region(device, (operation as { region: number }).region));
       return (state) => opened(state) && state[consent] === (operation.op === 'allow' ? 0 : 1);
     }
+    case 'reset':
+      return (state) => opened(state) && plan.devices[device]!.resettable;
     default:
       return opened;
   }

@@ -12,18 +12,24 @@ const OPERATIONS: Readonly<
   close: [['process', 'device'], []],
   mmap: [
     ['process', 'device', 'region', 'as'],
-    ['page', 'pages'],
+    ['page', 'pages', 'protection'],
   ],
+  mprotect: [['vma', 'protection'], []],
   mmapForeign: [['process', 'as'], []],
-  munmap: [['vma'], ['part']],
+  munmap: [['vma'], ['part', 'pages']],
   mremap: [['vma'], []],
   fork: [['process', 'child'], []],
   read: [['vma'], ['page']],
   write: [['vma'], ['page', 'value']],
-  mapDma: [['container', 'vma', 'as'], ['page']],
+  mapDma: [
+    ['container', 'vma', 'as'],
+    ['page', 'pages', 'iova', 'access'],
+  ],
   unmapDma: [['mapping'], []],
-  dmaRead: [['mapping'], []],
-  dmaWrite: [['mapping'], ['value']],
+  unmapRange: [['container', 'iova', 'sizeBytes'], ['all']],
+  closeContainer: [['container'], []],
+  dmaRead: [['mapping'], ['page']],
+  dmaWrite: [['mapping'], ['page', 'value']],
   disable: [['device'], []],
   enable: [['device'], []],
   sleep: [['device'], []],
@@ -34,8 +40,14 @@ const OPERATIONS: Readonly<
   deny: [['device', 'region'], []],
 };
 
-const NUMBERS: readonly string[] = ['region', 'page', 'pages', 'value'];
-const KINDS: readonly unknown[] = ['pci', 'platform', 'fsl-mc', 'mdev'];
+const NUMBERS: readonly string[] = ['region', 'page', 'pages', 'value', 'iova', 'sizeBytes'];
+const CHOICES: Readonly<Record<string, readonly unknown[]>> = {
+  protection: ['none', 'r', 'w', 'rw'],
+  access: ['none', 'r', 'w', 'rw'],
+  part: ['all', 'head', 'tail'],
+  all: [true, false],
+};
+const KINDS: readonly unknown[] = ['pci', 'platform', 'fsl-mc', 'mdev', 'memory'];
 
 /** The program in a file's contents. EINVAL says where it is wrong. Names are checked when it is run. */
 export function parseProgram(value: unknown): Program {
@@ -78,6 +90,11 @@ function parseOperation(value: unknown, where: string): void {
   for (const key of needs) check(operation[key] !== undefined, `${where}: ${known[0]} needs "${key}"`);
   for (const [key, given] of Object.entries(operation)) {
     check(key === 'op' || needs.includes(key) || may.includes(key), `${where}: ${known[0]} has no "${key}"`);
+    const choices = CHOICES[key];
+    if (choices !== undefined) {
+      check(choices.includes(given), `${where}: "${key}" is one of ${choices.join(', ')}`);
+      continue;
+    }
     const fits = NUMBERS.includes(key)
       ? Number.isInteger(given) && Number(given) >= 0
       : typeof given === 'string';

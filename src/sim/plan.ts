@@ -4,7 +4,7 @@
  * fixed length.
  */
 import { type DeviceKind, PAGE_SIZE, VfioError } from '../core/index.ts';
-import type { Action, Operation, Program, SimRegion } from './program.ts';
+import type { Action, Operation, Program, SimDevice, SimRegion } from './program.ts';
 
 /** Virtual addresses of VMA slots are so far apart. */
 export const VMA_SPACING: number = 2 ** 32;
@@ -18,7 +18,7 @@ const PLACE_SPACING = 0x80_0000;
 const DEVICE_SPACING = 0x100_0000;
 const REGION_SPACING = 0x10_0000;
 /** A state has a cell for each; so large programs have no use. */
-const SLOT_LIMIT = 64;
+const SLOT_LIMIT = 256;
 
 export interface PlannedRegion {
   readonly index: number;
@@ -35,7 +35,10 @@ export interface PlannedRegion {
 
 export interface PlannedDevice {
   readonly name: string;
+  /** Of memory 'platform': to the core it is a device that nobody opens and nothing happens to. */
   readonly kind: DeviceKind;
+  readonly isMemory: boolean;
+  readonly resettable: boolean;
   readonly regions: readonly PlannedRegion[];
   readonly pageCount: number;
   /** Frame number of its first page at the first place; those of the second place follow. */
@@ -55,14 +58,21 @@ export interface PlannedVma {
   readonly parent: number;
   /** Number of its first page among those of all VMAs. */
   readonly firstCell: number;
+  /** Number among the VMAs whose protection the program cares about, or -1. */
+  readonly protection: number;
 }
 
 export interface PlannedMapping {
   readonly name: string;
   readonly container: number;
   readonly vma: number;
+  /** The first page of the VMA, and how many. Where they are none of its pages, MAP_DMA fails. */
   readonly page: number;
+  readonly pages: number;
+  readonly inside: boolean;
   readonly iova: number;
+  readonly read: boolean;
+  readonly write: boolean;
 }
 
 /** What a frame of physical memory is. */
@@ -97,7 +107,10 @@ export class Plan {
       const firstFrame = frames.length;
       for (const place of [0, 1])
         for (let page = 0; page < pageCount; page++) frames.push({ device: i, place, page });
-      return { name, kind: device.kind, regions, pageCount, firstFrame };
+      const { resettable = true } = device;
+      const isMemory = device.kind === 'memory';
+      const kind = device.kind === 'memory' ? 'platform' : device.kind;
+      return { name, kind, isMemory, resettable, regions, pageCount, firstFrame };
     });
     this.frames = frames;
     this.threads = [
@@ -107,7 +120,7 @@ export class Plan {
     const operations = this.operations();
     const vmas: PlannedVma[] = [];
     for (const operation of operations) this.#planVmas(operation, vmas);
-    this.vmas = vmas;
+    this.vmas = withProtection(vmas, operations);
     this.vmaPages = vmas.reduce((sum, { pages }) => sum + pages, 0);
     const mappings: PlannedMapping[] = [];
     for (const operation of operations) this.#planMapping(operation, mappings);
@@ -129,6 +142,18 @@ export class Plan {
       name,
       this.devices.map((device) => device.name),
     );
+  }
+
+  /** As `device`, for what only a VFIO device can do. */
+  vfioDevice(name: string): number {
+    const device = this.device(name);
+    if (!this.devices[device]!.isMemory) return device;
+    throw new VfioError('EINVAL', `${name} is memory and no device: processes map it as it is`);
+  }
+
+  /** Whether who maps this holds a device's file: it is neither the machine's memory nor somebody else's. */
+  holdsFile(device: number): boolean {
+    return device >= 0 && !this.devices[device]!.isMemory;
   }
 
   process(name: string): number {
@@ -205,7 +230,8 @@ export class Plan {
       const page = operation.page ?? 0;
       const pages = operation.pages ?? this.devices[device]!.regions[region]!.pages - page;
       const process = this.process(operation.process);
-      vmas.push({ name: operation.as, process, device, region, page, pages, parent: -1, firstCell });
+      const place = { device, region, page, pages };
+      vmas.push({ name: operation.as, process, ...place, parent: -1, firstCell, protection: -1 });
     } else if (operation.op === 'mmapForeign' && !known(operation.as)) {
       const process = this.process(operation.process);
       vmas.push({
@@ -217,6 +243,7 @@ export class Plan {
         pages: 1,
         parent: -1,
         firstCell,
+        protection: -1,
       });
     } else if (operation.op === 'fork') {
       const process = this.process(operation.child);
@@ -233,19 +260,42 @@ export class Plan {
 
   #planMapping(operation: Operation, mappings: PlannedMapping[]): void {
     if (operation.op !== 'mapDma' || mappings.some(({ name }) => name === operation.as)) return;
+    const { page = 0, pages = 1, access = 'rw' } = operation;
+    const vma = this.vma(operation.vma);
+    const whole = Number.isInteger(page) && Number.isInteger(pages) && pages > 0;
     mappings.push({
       name: operation.as,
       container: this.container(operation.container),
-      vma: this.vma(operation.vma),
-      page: operation.page ?? 0,
-      iova: (mappings.length + 1) * IOVA_SPACING,
+      vma,
+      page,
+      pages,
+      inside: whole && page >= 0 && page + pages <= this.vmas[vma]!.pages,
+      iova: operation.iova ?? (mappings.length + 1) * IOVA_SPACING,
+      read: access.includes('r'),
+      write: access.includes('w'),
     });
   }
 }
 
+/** Numbers the VMAs that some operation protects, and their copies. */
+function withProtection(vmas: readonly PlannedVma[], operations: readonly Operation[]): PlannedVma[] {
+  const named = new Set<string>();
+  for (const each of operations) {
+    if (each.op === 'mprotect') named.add(each.vma);
+    if (each.op === 'mmap' && each.protection !== undefined) named.add(each.as);
+  }
+  let next = 0;
+  const numbered: PlannedVma[] = [];
+  for (const vma of vmas) {
+    const cares = named.has(vma.name) || (numbered[vma.parent]?.protection ?? -1) >= 0;
+    numbered.push({ ...vma, protection: cares ? next++ : -1 });
+  }
+  return numbered;
+}
+
 function plannedRegions(
   name: string,
-  kind: DeviceKind,
+  kind: SimDevice['kind'],
   regions: readonly SimRegion[],
   device: number,
 ): PlannedRegion[] {
@@ -266,7 +316,7 @@ function plannedRegions(
       dma: region.dma ?? 'allow',
       clearedByReset: region.clearedByReset ?? false,
       addresses: [address, address + PLACE_SPACING],
-      isBar: kind !== 'pci' || region.index < 6,
+      isBar: kind === 'pci' ? region.index < 6 : kind !== 'memory',
     };
     firstPage += pages;
     return planned;

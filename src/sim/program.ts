@@ -5,7 +5,7 @@
  * The names of things are the program's own. A VMA's or mapping's name stands for one place; the same name may be mapped,
  * unmapped and mapped again.
  */
-import type { DeviceKind } from '../core/index.ts';
+import type { ContainerOptions, DeviceKind } from '../core/index.ts';
 
 /** Memory of a device. */
 export interface SimRegion {
@@ -23,11 +23,16 @@ export interface SimRegion {
   readonly address?: number;
 }
 
-/** A device of the machine. */
+/** A device of the machine, or memory of the machine itself ('memory'), which any process may map without opening anything. */
 export interface SimDevice {
-  readonly kind: DeviceKind;
+  readonly kind: DeviceKind | 'memory';
   readonly regions: readonly SimRegion[];
+  /** False: nothing resets it, so it goes on decoding with its contents after the last close; true unless said otherwise. */
+  readonly resettable?: boolean;
 }
+
+/** What a process may do with a mapping. As on x86, who may write may read. */
+export type Protection = 'none' | 'r' | 'w' | 'rw';
 
 /** One thing that a thread does. */
 export type Operation =
@@ -41,12 +46,21 @@ export type Operation =
       readonly page?: number;
       /** All from `page` on unless said otherwise. */
       readonly pages?: number;
+      /** 'rw' unless said otherwise. */
+      readonly protection?: Protection;
       /** Name of the VMA. */
       readonly as: string;
     }
+  | { readonly op: 'mprotect'; readonly vma: string; readonly protection: Protection }
   /** A mapping of somebody else's device memory: no VFIO driver knows it. */
   | { readonly op: 'mmapForeign'; readonly process: string; readonly as: string }
-  | { readonly op: 'munmap'; readonly vma: string; readonly part?: 'all' | 'head' | 'tail' }
+  | {
+      readonly op: 'munmap';
+      readonly vma: string;
+      readonly part?: 'all' | 'head' | 'tail';
+      /** Of a head or tail; 1 unless said otherwise. */
+      readonly pages?: number;
+    }
   | { readonly op: 'mremap'; readonly vma: string }
   /** The child's VMAs are named `child/vma`. It shares the device files. */
   | { readonly op: 'fork'; readonly process: string; readonly child: string }
@@ -57,15 +71,31 @@ export type Operation =
       readonly op: 'mapDma';
       readonly container: string;
       readonly vma: string;
-      /** The page of the VMA that is mapped; 0 unless said otherwise. */
+      /** The first page of the VMA that is mapped; 0 unless said otherwise. What no VMA has is refused, and so are fractions. */
       readonly page?: number;
+      /** 1 unless said otherwise. */
+      readonly pages?: number;
+      /** In bytes; a place of its own unless said otherwise. */
+      readonly iova?: number;
+      /** What a device may do; 'rw' unless said otherwise. */
+      readonly access?: Protection;
       /** Name of the mapping. */
       readonly as: string;
     }
   | { readonly op: 'unmapDma'; readonly mapping: string }
+  /** As UNMAP_DMA itself: whatever is mapped there, in bytes; with `all` everything, and both are 0. */
+  | {
+      readonly op: 'unmapRange';
+      readonly container: string;
+      readonly iova: number;
+      readonly sizeBytes: number;
+      readonly all?: boolean;
+    }
+  /** The last user of a container leaves. */
+  | { readonly op: 'closeContainer'; readonly container: string }
   /** A DMA engine of some device goes through a mapping of the container that it is in. */
-  | { readonly op: 'dmaRead'; readonly mapping: string }
-  | { readonly op: 'dmaWrite'; readonly mapping: string; readonly value?: number }
+  | { readonly op: 'dmaRead'; readonly mapping: string; readonly page?: number }
+  | { readonly op: 'dmaWrite'; readonly mapping: string; readonly page?: number; readonly value?: number }
   | {
       readonly op: 'disable' | 'enable' | 'sleep' | 'wake' | 'reset' | 'relocate';
       readonly device: string;
@@ -83,6 +113,8 @@ export interface Program {
   readonly devices: Readonly<Record<string, SimDevice>>;
   readonly processes: readonly string[];
   readonly containers: readonly string[];
+  /** What the IOMMU can map; anything unless said otherwise. */
+  readonly iommu?: Pick<ContainerOptions, 'iovaRanges' | 'msiHole' | 'limit'>;
   /** Done first, by one thread, before the others start. */
   readonly setup: readonly Operation[];
   readonly threads: Readonly<Record<string, readonly Action[]>>;

@@ -68,6 +68,7 @@ function quiescentDevice(machine: Machine, state: State, device: number): void {
     const alive = state[at + MAPPED] === state[layout.device(device) + GENERATION]! + 1;
     if (
       machine.design.reference &&
+      plan.holdsFile(device) &&
       alive &&
       state[layout.device(device) + LIVE] === 1 &&
       state[at + HOLDS] === 0
@@ -78,7 +79,7 @@ function quiescentDevice(machine: Machine, state: State, device: number): void {
   if (references !== held)
     machine.report('leak', () => `${references} references to ${name} are held, for ${held} mappings`);
   const users = usersOf(machine, state, device);
-  if (state[layout.device(device) + OPENS] !== users)
+  if (plan.holdsFile(device) && state[layout.device(device) + OPENS] !== users)
     machine.report(
       'leak',
       () => `${name} counts ${state[layout.device(device) + OPENS]} users and has ${users}`,

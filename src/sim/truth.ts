@@ -56,19 +56,20 @@ export function cpuAccess(
   access(machine, state, device, shown, write, who);
 }
 
-/** A DMA that went through a mapping arrives at `frame`, to read or to write `write`. */
+/** A DMA that went through page `page` of a mapping arrives at `frame`, to read or to write `write`. */
 export function dmaAccess(
   machine: Machine,
   state: State,
   mapping: number,
+  page: number,
   frame: number,
   write: number | null,
 ): void {
-  const { name, vma, page } = machine.plan.mappings[mapping]!;
+  const { name, vma, page: first } = machine.plan.mappings[mapping]!;
   const { device } = machine.plan.vmas[vma]!;
   if (device < 0) return;
   const who = `a DMA through ${name}`;
-  const shown = machine.plan.shown(vma, page);
+  const shown = machine.plan.shown(vma, first + page);
   const region = machine.plan.regionOfPage(device, shown);
   const at = machine.layout.device(device);
   if (
@@ -79,6 +80,7 @@ export function dmaAccess(
       `${who} reaches ${machine.regionName(device, region.index)}, which was released: use after free`;
     machine.report('R4', text);
     machine.report('R6', text);
+    machine.outcome = whatAnswers(machine, state, frame, write);
     return;
   }
   if (!leadsThere(machine, state, frame, device, shown, who, 'R2')) return;
@@ -90,6 +92,19 @@ export function dmaAccess(
     );
   }
   access(machine, state, device, shown, write, who);
+}
+
+/** What an access comes to that should never have left: who has the address and decodes it takes it, else nobody answers. */
+function whatAnswers(machine: Machine, state: State, frame: number, write: number | null): string {
+  const found = machine.plan.frames[frame];
+  if (found === null || found === undefined) return 'no answer';
+  const at = machine.layout.device(found.device);
+  const region = machine.plan.regionOfPage(found.device, found.page);
+  const decodes = state[at + DECODE] === 1 && state[at + ASLEEP] === 0 && state[at + BUSY] === 0;
+  if (found.place !== state[at + PLACE] || (region.isBar && !decodes)) return 'no answer';
+  return write === null
+    ? `value ${state[machine.layout.page(found.device, found.page) + CONTENT]}`
+    : `value ${write}`;
 }
 
 function leadsThere(
@@ -135,6 +150,7 @@ function access(
   const region = machine.plan.regionOfPage(device, page);
   const reason = unreachable(machine, state, device, region);
   if (reason !== null) {
+    machine.outcome = 'no answer';
     machine.report(
       'R4',
       () => `${who} reaches ${machine.regionName(device, region.index)} although ${reason}`,

@@ -3,7 +3,7 @@
  * computes the frame from the region that the VMA's vm_pgoff names at that moment.
  */
 import { FIXED, SIGBUS } from '../kernel.ts';
-import { FRAME, PLACE, type State, UNMAPPED } from '../layout.ts';
+import { FRAME, PLACE, READABLE, type State, UNMAPPED, WRITABLE } from '../layout.ts';
 import { END, type Machine, NEXT, type Step } from '../machine.ts';
 import { cpuAccess, refused } from '../truth.ts';
 import { isUndisturbed, lockStep, memoryLock, mmLock, unlockStep } from './locks.ts';
@@ -34,6 +34,12 @@ function judgeFault(machine: Machine, state: State, vma: number, page: number, f
     );
 }
 
+/** Whether the process may do that with a VMA. Who may write may read. */
+export function allowed(machine: Machine, state: State, vma: number, write: boolean): boolean {
+  const cell = machine.layout.protection(vma);
+  return cell < 0 || (state[cell]! & (write ? WRITABLE : READABLE)) !== 0;
+}
+
 /** A load or store of one page. */
 export function accessSteps(machine: Machine, vma: number, page: number, write: number | null): Step[] {
   const { name, device, process } = machine.plan.vmas[vma]!;
@@ -48,7 +54,7 @@ export function accessSteps(machine: Machine, vma: number, page: number, write: 
     run: (state) => {
       const frame = state[cell]!;
       machine.outcome = 'SIGSEGV';
-      if (frame === UNMAPPED) return END;
+      if (frame === UNMAPPED || !allowed(machine, state, vma, write !== null)) return END;
       if (frame === 0) return NEXT;
       machine.outcome = 'ok';
       cpuAccess(machine, state, vma, page, frame, write);

@@ -15,14 +15,24 @@ import {
   OPENS,
   PARKED,
   PLACE,
+  READABLE,
   UNMAPPED,
+  WRITABLE,
   ZAPPING,
 } from '../layout.ts';
 import { END, type Machine, NEXT, type Step } from '../machine.ts';
+import type { Protection } from '../program.ts';
 import { withdrawn } from '../truth.ts';
 import { effectBits, effectsStep } from './effects.ts';
 import { letGo, lockStep, memoryLock, mmLock, unlockStep } from './locks.ts';
 import { contentBit, deviceBit, pageTableBit } from './touches.ts';
+
+const PROTECTIONS: Readonly<Record<Protection, number>> = {
+  none: 0,
+  r: READABLE,
+  w: READABLE | WRITABLE,
+  rw: READABLE | WRITABLE,
+};
 
 /** Opens a device; the first open after a release begins a new life of it. */
 export function openSteps(machine: Machine, process: number, device: number): Step[] {
@@ -41,8 +51,9 @@ export function openSteps(machine: Machine, process: number, device: number): St
         state[at + GENERATION]!++;
         state[at + LIVE] = 1;
         state[at + DECODE] = 1;
-        for (let page = 0; page < plan.devices[device]!.pageCount; page++)
-          clear(state, layout.page(device, page));
+        if (plan.devices[device]!.resettable)
+          for (let page = 0; page < plan.devices[device]!.pageCount; page++)
+            clear(state, layout.page(device, page));
       }
       state[at + OPENS]!++;
       return NEXT;
@@ -98,11 +109,12 @@ function dropSteps(
         touches: everything,
         run: (state) => {
           state[at + LIVE] = 0;
-          state[at + DECODE] = 0;
           state[at + ASLEEP] = 0;
           state[at + BUSY] = 0;
-          for (let page = 0; page < plan.devices[device]!.pageCount; page++)
-            clear(state, layout.page(device, page));
+          if (plan.devices[device]!.resettable) state[at + DECODE] = 0;
+          if (plan.devices[device]!.resettable)
+            for (let page = 0; page < plan.devices[device]!.pageCount; page++)
+              clear(state, layout.page(device, page));
           withdrawn(machine, state, device, () => true, false);
           return NEXT;
         },
@@ -129,9 +141,10 @@ function dropSteps(
 }
 
 /** Maps a region. Linux: vfio_pci_core_mmap and its siblings. */
-export function mmapSteps(machine: Machine, vma: number): Step[] {
+export function mmapSteps(machine: Machine, vma: number, protection: Protection = 'rw'): Step[] {
   const { layout, plan } = machine;
   const { name, device, process, pages } = plan.vmas[vma]!;
+  const guard = layout.protection(vma);
   const calls = [0, 1].map((place) => machine.callNumber({ call: 'mmap', vma, place }));
   const lock = mmLock(machine, process);
   const known = device < 0 ? 0 : deviceBit(machine, device);
@@ -145,12 +158,30 @@ export function mmapSteps(machine: Machine, vma: number): Step[] {
       machine.outcome = result === '0' ? 'ok' : result;
       if (result !== '0') return NEXT;
       for (let page = 0; page < pages; page++) state[layout.vmaPage(vma, page)] = 0;
-      if (device >= 0) state[layout.device(device) + OPENS]!++;
+      if (guard >= 0) state[guard] = PROTECTIONS[protection];
+      if (plan.holdsFile(device)) state[layout.device(device) + OPENS]!++;
       judgeCoding(machine, state);
       return NEXT;
     },
   };
   return [lockStep(lock), map, unlockStep([lock], 0, () => END)];
+}
+
+/** Changes what the process may do with a VMA. */
+export function mprotectSteps(machine: Machine, vma: number, protection: Protection): Step[] {
+  const { name, process } = machine.plan.vmas[vma]!;
+  const guard = machine.layout.protection(vma);
+  const lock = mmLock(machine, process);
+  const change: Step = {
+    label: () => `protects ${name}: ${protection}`,
+    touches: pageTableBit(machine, vma),
+    run: (state) => {
+      state[guard] = PROTECTIONS[protection];
+      machine.outcome = 'ok';
+      return NEXT;
+    },
+  };
+  return [lockStep(lock), change, unlockStep([lock], 0, () => END)];
 }
 
 /** VMAs come and go only while nobody walks them. */
@@ -171,18 +202,24 @@ function judgeCoding(machine: Machine, state: State): void {
   });
 }
 
-/** Unmaps a VMA or one page of it. */
-export function munmapSteps(machine: Machine, vma: number, part: 'all' | 'head' | 'tail'): Step[] {
+/** Unmaps a VMA, or so many pages of its head or tail. */
+export function munmapSteps(
+  machine: Machine,
+  vma: number,
+  part: 'all' | 'head' | 'tail',
+  count: number,
+): Step[] {
   const { layout, plan } = machine;
   const { name, device, process, pages } = plan.vmas[vma]!;
-  const call = machine.callNumber({ call: 'munmap', vma, part });
+  const call = machine.callNumber({ call: 'munmap', vma, part, pages: count });
   const lock = mmLock(machine, process);
   const cells = Array.from({ length: pages }, (_, page) => layout.vmaPage(vma, page));
   const bits = pageTableBit(machine, vma) | (device < 0 ? 0 : deviceBit(machine, device));
+  const counted = plan.holdsFile(device);
   const leaving = (state: State): number[] => {
     const there = cells.filter((cell) => state[cell] !== UNMAPPED);
     if (part === 'all') return there;
-    return part === 'head' ? there.slice(0, 1) : there.slice(-1);
+    return part === 'head' ? there.slice(0, count) : there.slice(-count);
   };
   const what = part === 'all' ? name : `the ${part} of ${name}`;
   const steps: Step[] = [
@@ -206,13 +243,12 @@ export function munmapSteps(machine: Machine, vma: number, part: 'all' | 'head' 
         judgeCoding(machine, state);
         const gone = cells.every((cell) => state[cell] === UNMAPPED);
         machine.outcome = 'ok';
-        return gone && device >= 0 ? NEXT : END;
+        return gone && counted ? NEXT : END;
       },
     },
   ];
-  return device < 0
-    ? steps
-    : [...steps, ...dropSteps(machine, device, steps.length, `drops the file of ${name}`, () => {})];
+  if (!counted) return steps;
+  return [...steps, ...dropSteps(machine, device, steps.length, `drops the file of ${name}`, () => {})];
 }
 
 /** Moves a VMA to another address, page table entries and all. */
@@ -267,9 +303,11 @@ export function forkSteps(machine: Machine, process: number, child: number): Ste
           for (const [, { parent, device, pages }] of copies) {
             const first = state[layout.vmaPage(parent, 0)];
             const last = state[layout.vmaPage(parent, pages - 1)];
-            if (device >= 0 && (first !== UNMAPPED || last !== UNMAPPED))
+            if (plan.holdsFile(device) && (first !== UNMAPPED || last !== UNMAPPED))
               state[layout.device(device) + OPENS]!++;
           }
+          for (const [vma, { parent, protection }] of copies)
+            if (protection >= 0) state[layout.protection(vma)] = state[layout.protection(parent)]!;
           for (const [, to] of pagesOf(state)) if (state[to] === UNMAPPED) state[to] = 0;
           machine.outcome = 'ok';
           return NEXT;

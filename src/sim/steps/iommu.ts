@@ -1,7 +1,8 @@
 /*
  * MAP_DMA, UNMAP_DMA and what a DMA engine does. Kernel: vfio_dma_do_map, vfio_dma_do_unmap, vaddr_get_pfns, follow_fault_pfn.
  */
-import { FIXED } from '../kernel.ts';
+import { VfioError } from '../../core/index.ts';
+import { FIXED, type KernelCall } from '../kernel.ts';
 import {
   ENTRY,
   FRAME,
@@ -17,7 +18,7 @@ import {
 } from '../layout.ts';
 import { END, type Machine, NEXT, type Step } from '../machine.ts';
 import { dmaAccess, unmapped, untranslated } from '../truth.ts';
-import { faultFrame } from './cpu.ts';
+import { allowed, faultFrame } from './cpu.ts';
 import { effectBits, effectsStep, program } from './effects.ts';
 import { containerLock, isFree, lockStep, memoryLock, mmLock, unlockStep } from './locks.ts';
 import { contentBit, deviceBit, entryBit, flightBit, pageTableBit } from './touches.ts';
@@ -25,25 +26,36 @@ import { contentBit, deviceBit, entryBit, flightBit, pageTableBit } from './touc
 /** MAP_DMA of one mapping. */
 export function mapSteps(machine: Machine, mapping: number): Step[] {
   const { layout, plan, design } = machine;
-  const { name, vma, page, container } = plan.mappings[mapping]!;
+  const { name, vma, page, pages, inside, container, write } = plan.mappings[mapping]!;
   const { device, process, name: vmaName } = plan.vmas[vma]!;
   const at = layout.mapping(mapping);
-  const cell = layout.vmaPage(vma, page);
+  const cells = inside ? Array.from({ length: pages }, (_, i) => layout.vmaPage(vma, page + i)) : [];
+  const cell = cells[0] ?? -1;
   const call = machine.callNumber({ call: 'map', mapping });
+  const fault = machine.callNumber({ call: 'map', mapping, fault: true });
   const into = containerLock(machine, container);
   const memory = device < 0 ? null : memoryLock(machine, device);
   const mm = mmLock(machine, process);
   const known = device < 0 ? 0 : deviceBit(machine, device);
   const bits = entryBit(machine, mapping) | pageTableBit(machine, vma) | known;
+  const there = (state: State): boolean =>
+    inside &&
+    cells.every((each) => state[each] !== UNMAPPED) &&
+    (layout.protection(vma) < 0 || allowed(machine, state, vma, write));
   const words: Record<string, () => Step | null> = {
     'fault in': () => ({
       label: (state) => (state[cell] === 0 ? `faults ${vmaName} in` : `finds ${vmaName} present`),
       touches: bits | mm.touches | (memory?.touches ?? 0),
       ready: (state) => isFree(mm, state) && (memory === null || isFree(memory, state)),
-      run: (state) => {
-        if (state[cell] === 0) state[cell] = faultFrame(machine, state, vma, page);
-        machine.outcome = 'EFAULT';
-        return state[cell] === 0 || state[cell] === UNMAPPED ? END : NEXT;
+      run: (state, thread) => {
+        if (there(state)) {
+          for (const [i, each] of cells.entries())
+            if (state[each] === 0) state[each] = faultFrame(machine, state, vma, page + i);
+          if (cells.every((each) => state[each] !== 0)) return NEXT;
+        }
+        // What else is wrong with the call is said first.
+        machine.outcome = machine.call(state, thread, fault);
+        return END;
       },
     }),
     walk: () => ({
@@ -51,8 +63,11 @@ export function mapSteps(machine: Machine, mapping: number): Step[] {
       touches: bits,
       run: (state, thread) => {
         machine.outcome = 'EFAULT';
-        if (state[cell] === 0 || state[cell] === UNMAPPED) return END;
-        state[layout.thread(thread) + FRAME] = state[cell]!;
+        if (!there(state)) return END;
+        const first = state[cell]!;
+        // One entry of the IOMMU leads to all of them, so their frames must follow each other.
+        if (first === 0 || cells.some((each, i) => state[each] !== first + i)) return END;
+        state[layout.thread(thread) + FRAME] = first;
         return NEXT;
       },
     }),
@@ -62,7 +77,7 @@ export function mapSteps(machine: Machine, mapping: number): Step[] {
       label: () => `enters ${name} into container ${plan.containers[container]}`,
       touches: bits,
       run: (state, thread) => {
-        machine.outcome = machine.call(state, thread, call);
+        machine.outcome = machine.call(state, thread, there(state) ? call : fault);
         if (machine.outcome !== '0') return steps.length - 1;
         machine.outcome = 'ok';
         state[at + MAPPED] = (device < 0 ? 0 : state[layout.device(device) + GENERATION]!) + 1;
@@ -71,7 +86,7 @@ export function mapSteps(machine: Machine, mapping: number): Step[] {
       },
     }),
     reference: () =>
-      !design.reference || device < 0
+      !design.reference || !plan.holdsFile(device)
         ? null
         : {
             label: () => `takes a reference to ${machine.deviceName(device)} for ${name}`,
@@ -122,15 +137,43 @@ function judgeMap(machine: Machine, state: State, thread: number, mapping: numbe
 
 /** UNMAP_DMA of one mapping. */
 export function unmapSteps(machine: Machine, mapping: number): Step[] {
+  const { name, container } = machine.plan.mappings[mapping]!;
+  return removeSteps(machine, container, name, [mapping], { call: 'unmap', mapping });
+}
+
+/** UNMAP_DMA of a range, or the end of a container: what mappings that takes out is the core's to say. */
+export function unmapAnySteps(
+  machine: Machine,
+  container: number,
+  remove: Extract<KernelCall, { container: number }>,
+): Step[] {
+  const mappings = [...machine.plan.mappings.keys()].filter(
+    (mapping) => machine.plan.mappings[mapping]!.container === container,
+  );
+  return removeSteps(machine, container, 'what is mapped', mappings, remove);
+}
+
+function removeSteps(
+  machine: Machine,
+  container: number,
+  name: string,
+  mappings: readonly number[],
+  remove: KernelCall,
+): Step[] {
   const { layout, plan, design } = machine;
-  const { name, vma, container } = plan.mappings[mapping]!;
-  const { device } = plan.vmas[vma]!;
   const lock = containerLock(machine, container);
-  const call = machine.callNumber({ call: 'unmap', mapping });
-  const letGo = machine.callNumber({ call: 'letGo', mapping });
-  const known = device < 0 ? 0 : deviceBit(machine, device);
-  const bits = entryBit(machine, mapping) | flightBit(machine, mapping) | known;
-  const at = layout.mapping(mapping);
+  const call = machine.callNumber(remove);
+  const letGo = machine.callNumber({ call: 'letGo', mappings });
+  const devices = mappings.map((mapping) => plan.vmas[plan.mappings[mapping]!.vma]!.device);
+  let bits = 0;
+  for (const mapping of mappings) bits |= entryBit(machine, mapping) | flightBit(machine, mapping);
+  for (const device of devices) bits |= device < 0 ? 0 : deviceBit(machine, device);
+  let everything = bits;
+  for (const device of devices) everything |= device < 0 ? 0 : effectBits(machine, device);
+  // One that is named is gone whatever the core says; of the others those that it has no more.
+  const gone = (state: State, mapping: number): boolean =>
+    remove.call === 'unmap' ||
+    (state[layout.mapping(mapping) + MAPPED] !== 0 && machine.facts(state).targets[mapping] === 0);
   const words: Record<string, () => Step[]> = {
     'lock container': () => [lockStep(lock)],
     remove: () => [
@@ -139,11 +182,13 @@ export function unmapSteps(machine: Machine, mapping: number): Step[] {
         touches: bits,
         run: (state, thread) => {
           const result = machine.call(state, thread, call);
-          machine.outcome = result === '0' ? 'ok' : result;
+          machine.outcome = result;
+          if (result === '0') machine.outcome = 'ok';
+          if (remove.call === 'unmapRange' && /^\d+$/.test(result)) machine.outcome = `${result} bytes`;
           return NEXT;
         },
       },
-      effectsStep(machine, bits | (device < 0 ? 0 : effectBits(machine, device)), false),
+      effectsStep(machine, everything, false),
     ],
     'let go': () => [
       {
@@ -157,8 +202,11 @@ export function unmapSteps(machine: Machine, mapping: number): Step[] {
     ],
     unlock: () => [
       unlockStep([lock], bits, (state) => {
-        state[at + MAPPED] = 0;
-        unmapped(machine, state, mapping);
+        for (const mapping of mappings) {
+          if (!gone(state, mapping)) continue;
+          state[layout.mapping(mapping) + MAPPED] = 0;
+          unmapped(machine, state, mapping);
+        }
         return END;
       }),
     ],
@@ -167,9 +215,11 @@ export function unmapSteps(machine: Machine, mapping: number): Step[] {
 }
 
 /** A DMA through a mapping: it is translated, and some time later it arrives. */
-export function dmaSteps(machine: Machine, mapping: number, write: number | null): Step[] {
+export function dmaSteps(machine: Machine, mapping: number, page: number, write: number | null): Step[] {
   const { layout, plan } = machine;
-  const { name, vma } = plan.mappings[mapping]!;
+  const { name, vma, pages, ...may } = plan.mappings[mapping]!;
+  if (page >= pages)
+    throw new VfioError('EINVAL', `${name} has ${pages} pages, so no page ${page}; the first one is 0`);
   const { device } = plan.vmas[vma]!;
   const at = layout.mapping(mapping);
   const bits = entryBit(machine, mapping) | flightBit(machine, mapping);
@@ -191,14 +241,15 @@ export function dmaSteps(machine: Machine, mapping: number, write: number | null
         memoryBits(machine, device),
       run: (state, thread) => {
         if (state[at + TLB] === 0) state[at + TLB] = state[at + ENTRY]!;
-        const frame = state[at + TLB]!;
+        const first = state[at + TLB]!;
         machine.outcome = 'fault';
-        if (frame === 0) {
+        if (first !== 0 && !(write === null ? may.read : may.write)) return END;
+        if (first === 0) {
           untranslated(machine, state, mapping);
           return END;
         }
         const cells = layout.thread(thread);
-        state[cells + FRAME] = frame;
+        state[cells + FRAME] = first + page;
         state[cells + IN_FLIGHT] = mapping + 1;
         return NEXT;
       },
@@ -209,7 +260,7 @@ export function dmaSteps(machine: Machine, mapping: number, write: number | null
       run: (state, thread) => {
         const frame = state[layout.thread(thread) + FRAME]!;
         machine.outcome = 'ok';
-        dmaAccess(machine, state, mapping, frame, write);
+        dmaAccess(machine, state, mapping, page, frame, write);
         state[layout.thread(thread) + IN_FLIGHT] = 0;
         return END;
       },
