@@ -159,7 +159,9 @@ export class Kernel {
     const { devices, vmas, mappings } = this.#plan;
     return {
       faults: vmas.flatMap(({ pages }, i) =>
-        Array.from({ length: pages }, (_, page) => this.#fault(i, page)),
+        this.#vmas[i] === null
+          ? new Array<number>(pages).fill(SIGBUS)
+          : Array.from({ length: pages }, (_, page) => this.#fault(i, page)),
       ),
       miscoded: vmas.findIndex((_, i) => this.#miscoded(i)),
       targets: mappings.map((_, i) => this.#target(i)),

@@ -28,6 +28,9 @@ export interface Outcome {
 /** Operations of a session at most: one that names new things makes the host anew and does all of them again. */
 const OPERATION_LIMIT = 10_000;
 
+/** Operations that may name something new. */
+const NAMING: readonly Operation['op'][] = ['mmap', 'mmapForeign', 'fork', 'mapDma', 'mprotect'];
+
 /** A host and what was done to it. */
 export class Session {
   readonly #machine: MachineDescription;
@@ -48,9 +51,8 @@ export class Session {
   run(operation: Operation): Outcome {
     if (this.#done.length === OPERATION_LIMIT)
       throw new VfioError('ENOSPC', `a session has at most ${OPERATION_LIMIT} operations; begin another one`);
-    const plan = new Plan(this.#program([...this.#done, operation]));
-    if (shape(plan) === shape(this.#host.machine.plan)) this.#host.append(operation);
-    else this.#replay(operation);
+    if (this.#needsCells(operation)) this.#replay(operation);
+    else this.#host.append(operation);
     const host = this.#host;
     const violations: Violation[] = [];
     host.machine.explaining = true;
@@ -87,6 +89,13 @@ export class Session {
   container(name: string): Container {
     const { plan, kernel } = this.#host.machine;
     return kernel.objects(kernelOf(this.#state)).container(plan.container(name));
+  }
+
+  /** Whether an operation brings in something that the host has no cells for. */
+  #needsCells(operation: Operation): boolean {
+    if (!NAMING.includes(operation.op)) return false;
+    const plan = new Plan(this.#program([...this.#done, operation]));
+    return shape(plan) !== shape(this.#host.machine.plan);
   }
 
   /** A host that has done all that was done, and is going to do one operation more. */

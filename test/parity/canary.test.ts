@@ -15,7 +15,7 @@ const asked = STEPS.flatMap(({ id }) => id ?? []);
 
 /** What is wrong with a container in the place of ours, by record. */
 async function wrongOf(container: Container): Promise<Map<string, string>> {
-  const world = new CoreWorld(container);
+  const world = new CoreWorld({ container });
   const answers = await runProbe(world, STEPS);
   world.end();
   const found = new Map<string, string>();

@@ -11,6 +11,7 @@ import {
   Container,
   type ContainerOptions,
   DeviceMemory,
+  type DmaPort,
   type DmaSource,
   offsetInRegion,
   offsetToIndex,
@@ -48,29 +49,40 @@ export const PROBED_RANGES: ContainerOptions = { msiHole: true, iovaRanges: [{ s
 const MMAP_BASE = 0x7f00_0000_0000;
 const MMAP_STEP = 2 ** 30;
 
+/** What can be another one in a world of its own. */
+export interface CoreWorldParts {
+  readonly container?: Container;
+  readonly dma?: DmaPort;
+}
+
 export class CoreWorld implements ParityWorld {
   readonly name: string = 'core';
   readonly peerFault: string | null = null;
   readonly #container: Container;
+  readonly #dma: DmaPort;
   readonly #devices: Map<DeviceName, PciDevice> = new Map();
   readonly #tables: Map<PciDevice, PageTables> = new Map();
   readonly #faults: string[] = [];
   #nextAddress = MMAP_BASE;
 
-  /** @param container another one than the probed machine's, for canaries */
-  constructor(container: Container = new Container(PROBED_RANGES)) {
+  /** @param parts another container than the probed machine's, or another way to memory for edu than through it */
+  constructor({
+    container = new Container(PROBED_RANGES),
+    dma = new CoreDma(container),
+  }: CoreWorldParts = {}) {
     this.#container = container;
+    this.#dma = dma;
     for (const name of DEVICES) this.open(name);
   }
 
   deviceInfo(name: DeviceName): InfoAnswer {
-    const { resettable, regionCount, irqs } = this.#device(name);
+    const { resettable, regionCount, irqs } = this.device(name);
     const flags = VFIO_DEVICE_FLAGS_PCI | (resettable ? VFIO_DEVICE_FLAGS_RESET : 0);
     return { flags, regionCount, irqCount: irqs.length };
   }
 
   regionInfo(name: DeviceName, index: number): RegionAnswer {
-    const device = this.#device(name);
+    const device = this.device(name);
     if (index >= device.regionCount) throw new VfioError('EINVAL', 'no such region');
     const region = device.regions.get(index);
     return {
@@ -82,26 +94,26 @@ export class CoreWorld implements ParityWorld {
   }
 
   irqInfo(name: DeviceName, index: number): IrqAnswer {
-    const irq = this.#device(name).irqs[index];
+    const irq = this.device(name).irqs[index];
     if (irq === undefined) throw new VfioError('EINVAL', 'no such interrupt');
     return { flags: irq.flags, count: irq.count };
   }
 
   async read(name: DeviceName, index: number, offset: number, length: number): Promise<Uint8Array> {
     const bytes = new Uint8Array(length);
-    const region = this.#device(name).region(index);
+    const region = this.device(name).region(index);
     await settled(region.read(offset, length, new DataView(bytes.buffer), 0));
     return bytes;
   }
 
   async write(name: DeviceName, index: number, offset: number, bytes: Uint8Array): Promise<number> {
-    const region = this.#device(name).region(index);
+    const region = this.device(name).region(index);
     await settled(region.write(offset, bytes.length, new DataView(bytes.slice().buffer), 0));
     return bytes.length;
   }
 
   async reset(name: DeviceName): Promise<void> {
-    await this.#device(name).reset();
+    await this.device(name).reset();
   }
 
   open(name: DeviceName): void {
@@ -116,18 +128,18 @@ export class CoreWorld implements ParityWorld {
   }
 
   close(name: DeviceName): void {
-    this.#device(name).closed();
+    this.device(name).closed();
   }
 
   release(name: DeviceName): void {
-    this.#device(name).release();
+    this.device(name).release();
     this.#devices.delete(name);
   }
 
   /** What a mappable region may be mapped as is the core's to say; MAP_PRIVATE and PROT_EXEC it knows nothing of. */
   mmap({ device: name, fileOffset, length, protection, shared }: MmapRequest): ParityMapping {
     if (!shared || (protection & ~(PROT_READ | PROT_WRITE)) !== 0) throw new NoCounterpart();
-    const device = this.#device(name);
+    const device = this.device(name);
     const region = device.regions.get(offsetToIndex(fileOffset));
     const pages = Math.ceil(length / PAGE_SIZE) * PAGE_SIZE;
     const unaligned = fileOffset % PAGE_SIZE !== 0 || pages === 0;
@@ -179,12 +191,13 @@ export class CoreWorld implements ParityWorld {
 
   #makeEdu(): PciDevice {
     const edu = makeDevice('edu');
-    edu.dma = new CoreDma(this.#container);
+    edu.dma = this.#dma;
     edu.on('fault', ({ reason }) => this.#faults.push(reason));
     return edu;
   }
 
-  #device(name: DeviceName): PciDevice {
+  /** The device behind a name, which is another one after `release`. ENODEV: it is not open. */
+  device(name: DeviceName): PciDevice {
     const device = this.#devices.get(name);
     if (device === undefined) throw new VfioError('ENODEV', `${name} is not open`);
     return device;

@@ -6,9 +6,12 @@
  * world has no counterpart for it says with `NoCounterpart`; which lines that may be is listed in scope.ts.
  */
 
-/** Worlds by name: those in which memory is files and a device is opened by our client, and of them those with sockets. */
+/** Worlds by name: of those in which memory is files and a device is opened by our client those with sockets, then all. */
 export const WITH_SOCKETS: readonly string[] = ['live', 'two processes'];
 export const WITH_FILES: readonly string[] = [...WITH_SOCKETS, 'in process'];
+/** Those that run on the simulated host, and all that keep our rules: the simulated Linux keeps Linux's. */
+export const SIMULATED: readonly string[] = ['simulated', 'simulated Linux'];
+export const WITH_OUR_RULES: readonly string[] = ['core', ...WITH_FILES, 'simulated'];
 
 /** An answer that may take time. */
 export type Maybe<T> = T | Promise<T>;

@@ -164,7 +164,7 @@ function removeSteps(
   const lock = containerLock(machine, container);
   const call = machine.callNumber(remove);
   const letGo = machine.callNumber({ call: 'letGo', mappings });
-  const devices = mappings.map((mapping) => plan.vmas[plan.mappings[mapping]!.vma]!.device);
+  const devices = new Set(mappings.map((mapping) => plan.vmas[plan.mappings[mapping]!.vma]!.device));
   let bits = 0;
   for (const mapping of mappings) bits |= entryBit(machine, mapping) | flightBit(machine, mapping);
   for (const device of devices) bits |= device < 0 ? 0 : deviceBit(machine, device);
