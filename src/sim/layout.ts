@@ -42,9 +42,9 @@ const PAGE_CELLS = 3;
 // Of each mapping slot.
 /** The generation of the device + 1 that was mapped, 0: MAP_DMA has not succeeded, or it was unmapped. */
 export const MAPPED = 0;
-/** IOMMU page table entry: a frame, or 0. */
+/** IOMMU page table entry: a frame, or 0. That of the first page; those of the others follow it. */
 export const ENTRY = 1;
-/** IOTLB entry: a frame, or 0. */
+/** IOTLB entry: the same. */
 export const TLB = 2;
 /** 1 while it holds a reference to the device. */
 export const HOLDS = 3;

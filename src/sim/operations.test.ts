@@ -149,6 +149,19 @@ describe.each(['node-vfio', 'linux-6.12'])('under %s', (name) => {
   });
 });
 
+test('what only the IOTLB still has translates', () => {
+  const ours = design('node-vfio');
+  const revoke = ours.order.revoke.filter((word) => word !== 'flush');
+  const session = new Session(MACHINE, { ...ours, order: { ...ours.order, revoke } });
+  const run = (operation: Operation): string => session.run(operation).result;
+  run({ op: 'open', process: 'vmm', device: 'gpu' });
+  run({ op: 'mmap', process: 'vmm', device: 'gpu', region: 2, as: 'bar' });
+  run(map('bar'));
+  run({ op: 'dmaWrite', mapping: 'bar', value: 2 });
+  run({ op: 'unmapDma', mapping: 'bar' });
+  expect(run({ op: 'dmaRead', mapping: 'bar' })).toBe('value 2');
+});
+
 describe('a device that nothing resets', () => {
   const use = (run: (operation: Operation) => string): void => {
     run({ op: 'mmap', process: 'vmm', device: 'board', region: 0, as: 'memory' });
@@ -162,6 +175,8 @@ describe('a device that nothing resets', () => {
     const run = started('linux-6.12');
     use(run);
     expect(run({ op: 'dmaRead', mapping: 'memory' })).toBe('value 3');
+    run({ op: 'dmaWrite', mapping: 'memory', value: 5 });
+    expect(run({ op: 'dmaRead', mapping: 'memory' })).toBe('value 5');
     run({ op: 'write', vma: 'bar', value: 4 });
     run(map('bar'));
     run({ op: 'munmap', vma: 'bar' });

@@ -2,7 +2,18 @@
  * An operation of a program as the steps that it takes under a design.
  */
 import { VfioError } from '../core/index.ts';
-import { ASLEEP, DECODE, ENTRY, LIVE, MAPPED, type State, UNMAPPED, VALUE_LIMIT, WRITTEN } from './layout.ts';
+import {
+  ASLEEP,
+  DECODE,
+  ENTRY,
+  LIVE,
+  MAPPED,
+  type State,
+  TLB,
+  UNMAPPED,
+  VALUE_LIMIT,
+  WRITTEN,
+} from './layout.ts';
 import type { Machine, Step } from './machine.ts';
 import type { Operation } from './program.ts';
 import { accessSteps } from './steps/cpu.ts';
@@ -153,7 +164,7 @@ function possibleOf(machine: Machine, operation: Operation): (state: State) => b
     case 'dmaRead':
     case 'dmaWrite': {
       const at = layout.mapping(plan.mapping(operation.mapping));
-      return (state) => state[at + MAPPED] !== 0 || state[at + ENTRY] !== 0;
+      return (state) => state[at + MAPPED] !== 0 || state[at + ENTRY] !== 0 || state[at + TLB] !== 0;
     }
     case 'unmapRange':
     case 'closeContainer':

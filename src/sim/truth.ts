@@ -102,9 +102,10 @@ function whatAnswers(machine: Machine, state: State, frame: number, write: numbe
   const region = machine.plan.regionOfPage(found.device, found.page);
   const decodes = state[at + DECODE] === 1 && state[at + ASLEEP] === 0 && state[at + BUSY] === 0;
   if (found.place !== state[at + PLACE] || (region.isBar && !decodes)) return 'no answer';
-  return write === null
-    ? `value ${state[machine.layout.page(found.device, found.page) + CONTENT]}`
-    : `value ${write}`;
+  const page = machine.layout.page(found.device, found.page);
+  // Who opened the device again keeps what it wrote: the rule is broken already, and is not broken once more by what was lost.
+  if (write !== null && state[at + LIVE] === 0) state[page + CONTENT] = state[page + EXPECTED] = write;
+  return `value ${state[page + CONTENT]}`;
 }
 
 function leadsThere(
