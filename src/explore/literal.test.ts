@@ -20,6 +20,10 @@ describe('a literal', () => {
     );
   });
 
+  test('keeps the sign of nothing', () => {
+    expect(literal([-0, 0])).toBe('[-0, 0]');
+  });
+
   test('keeps nasty names, as keys and as values', () => {
     const value = { [NASTY]: NASTY, list: [NASTY, { 'a-b': 1, c_$: [] }] };
     expect(evaluated(literal(value))).toEqual(value);

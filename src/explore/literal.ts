@@ -10,6 +10,7 @@ const PLAIN_KEY = /^[A-Za-z_$][\w$]*$/;
 /** The value as an expression. `indent` is that of the line it begins on, in spaces. */
 export function literal(value: unknown, indent: number = 0): string {
   if (typeof value === 'string') return quoted(value);
+  if (Object.is(value, -0)) return '-0';
   if (typeof value !== 'object' || value === null) return String(value);
   const [open, close] = Array.isArray(value) ? ['[', ']'] : ['{', '}'];
   const parts = (each: number): string[] =>

@@ -187,11 +187,17 @@ export const PROGRAMS: readonly Program[] = [
   {
     ...PEER,
     name: 'relocate',
-    title: 'the host moves the BARs to other addresses',
+    title: 'the host moves the BARs, and nothing else, to other addresses',
+    setup: [
+      ...PEER_SETUP,
+      { op: 'mmap', process: 'vmm', device: 'gpu', region: DEVICE_SPECIFIC, as: 'migration' },
+      { op: 'read', vma: 'migration' },
+    ],
     threads: {
       guest: [
         { op: 'write', vma: 'window' },
         { op: 'read', vma: 'window' },
+        { op: 'read', vma: 'migration' },
       ],
       nic: [
         { op: 'dmaRead', mapping: 'peer' },

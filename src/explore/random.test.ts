@@ -3,6 +3,7 @@ import type { Design } from '../sim/design.ts';
 import { designNamed } from '../sim/designs.ts';
 import { SimulatedHost } from '../sim/host.ts';
 import type { Violation } from '../sim/machine.ts';
+import { HURRICANE } from './hurricane.ts';
 import { PROGRAMS } from './programs.ts';
 import { walk } from './random.ts';
 import { STORM } from './storm.ts';
@@ -23,6 +24,11 @@ describe('walk', () => {
     expect(runs).toBe(50);
     // Walks may end early, when what is not switched off can do no more; these do not all.
     expect(steps).toBeGreaterThan(25_000);
+  });
+
+  test('finds nothing under our design in the hurricane, where everything happens', () => {
+    const { findings } = walk(HURRICANE, designNamed('node-vfio'), { runs: 100, seed: 1, steps: 1500 });
+    expect(findings).toEqual([]);
   });
 
   test('the same seed walks the same way, and one walk can be made again alone', () => {

@@ -113,3 +113,13 @@ test('a zap of everything takes device-specific regions away with the BARs', () 
   expect(search(program, design).findings.map(({ property }) => property)).toContain('R5');
   expect(search(program, ours).findings).toEqual([]);
 });
+
+test('a program has its limits, and says so', () => {
+  const ours = designNamed('node-vfio');
+  const threads = Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`t${i}`, []]));
+  expect(() => search({ ...disabled(pciDevice(), 0), threads }, ours)).toThrow('at most 63 threads');
+  const any = Array.from({ length: 65 }, () => ({ op: 'reset' as const, device: 'gpu' }));
+  expect(() => search({ ...disabled(pciDevice(), 0), threads: { t: [{ any, times: 1 }] } }, ours)).toThrow(
+    'among 64 operations at most, not 65',
+  );
+});

@@ -2,6 +2,7 @@
  * The simulated host: a program under a design, and a scheduler that owns every step. Nothing happens unless somebody takes a move;
  * there is no clock and no chance in it, so the same moves always lead to the same state.
  */
+import { VfioError } from '../core/index.ts';
 import type { Design } from './design.ts';
 import {
   ACTION,
@@ -61,7 +62,13 @@ export class SimulatedHost {
     this.#actions = this.machine.plan.threads.map(({ actions }) =>
       actions.map((action) => {
         const optional = 'any' in action;
-        const choices = (optional ? action.any : [action]).map((each) => this.#compile(each));
+        const offered = optional ? action.any : [action];
+        if (offered.length > CHOICES)
+          throw new VfioError(
+            'ENOSPC',
+            `a thread chooses among ${CHOICES} operations at most, not ${offered.length}`,
+          );
+        const choices = offered.map((each) => this.#compile(each));
         const touches = choices.reduce((bits, each) => bits | this.#operations[each]!.touches, 0);
         return { choices, touches, times: optional ? action.times : 1, optional };
       }),

@@ -440,7 +440,8 @@ export class Kernel {
     const { region, offset } = source;
     const restore = ({ start, length }: { start: number; length: number }): void => {
       const first = region.offset + offset;
-      if (first < start || first >= start + length || source.unavailable(0, source.sizeBytes) !== null) return;
+      if (first < start || first >= start + length || source.unavailable(0, source.sizeBytes) !== null)
+        return;
       this.effects.push({ kind: 'restore', mapping });
     };
     return [source.device.on('resume', restore)];

@@ -20,6 +20,9 @@ const REGION_SPACING = 0x10_0000;
 /** A state has a cell for each; so large programs have no use. */
 const SLOT_LIMIT = 256;
 
+/** A move is a 16-bit number, and 64 of them belong to each thread. */
+const THREAD_LIMIT = 64;
+
 export interface PlannedRegion {
   readonly index: number;
   readonly pages: number;
@@ -43,6 +46,8 @@ export interface PlannedDevice {
   readonly pageCount: number;
   /** Frame number of its first page at the first place; those of the second place follow. */
   readonly firstFrame: number;
+  /** By page: it moves with the BARs. */
+  readonly moves: readonly boolean[];
 }
 
 export interface PlannedVma {
@@ -110,13 +115,16 @@ export class Plan {
       const { resettable = true } = device;
       const isMemory = device.kind === 'memory';
       const kind = device.kind === 'memory' ? 'platform' : device.kind;
-      return { name, kind, isMemory, resettable, regions, pageCount, firstFrame };
+      const moves = regions.flatMap(({ pages, isBar }) => Array.from({ length: pages }, () => isBar));
+      return { name, kind, isMemory, resettable, regions, pageCount, firstFrame, moves };
     });
     this.frames = frames;
     this.threads = [
       { name: 'setup', actions: program.setup },
       ...Object.entries(program.threads).map(([name, actions]) => ({ name, actions })),
     ];
+    if (this.threads.length > THREAD_LIMIT)
+      throw new VfioError('ENOSPC', `a program has at most ${THREAD_LIMIT - 1} threads; split it`);
     const operations = this.operations();
     const vmas: PlannedVma[] = [];
     for (const operation of operations) this.#planVmas(operation, vmas);
@@ -194,10 +202,10 @@ export class Plan {
     return this.devices[device]!.regions.find(({ firstPage, pages }) => page < firstPage + pages)!;
   }
 
-  /** Frame number of a device's page at a place. */
+  /** Frame number of a device's page when its BARs are at a place. What is no BAR stays at the first. */
   frame(device: number, place: number, page: number): number {
-    const { firstFrame, pageCount } = this.devices[device]!;
-    return firstFrame + place * pageCount + page;
+    const { firstFrame, pageCount, moves } = this.devices[device]!;
+    return firstFrame + (moves[page] ? place * pageCount : 0) + page;
   }
 
   /** Physical address of a frame in bytes. */
@@ -309,14 +317,15 @@ function plannedRegions(
       );
     const window = region.below4GiB ? LOW_WINDOW : HIGH_WINDOW;
     const address = region.address ?? window + device * DEVICE_SPACING + i * REGION_SPACING;
+    const isBar = kind === 'pci' ? region.index < 6 : kind !== 'memory';
     const planned: PlannedRegion = {
       index: region.index,
       pages,
       firstPage,
       dma: region.dma ?? 'allow',
       clearedByReset: region.clearedByReset ?? false,
-      addresses: [address, address + PLACE_SPACING],
-      isBar: kind === 'pci' ? region.index < 6 : kind !== 'memory',
+      addresses: [address, isBar ? address + PLACE_SPACING : address],
+      isBar,
     };
     firstPage += pages;
     return planned;

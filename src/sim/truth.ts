@@ -101,7 +101,7 @@ function whatAnswers(machine: Machine, state: State, frame: number, write: numbe
   const at = machine.layout.device(found.device);
   const region = machine.plan.regionOfPage(found.device, found.page);
   const decodes = state[at + DECODE] === 1 && state[at + ASLEEP] === 0 && state[at + BUSY] === 0;
-  if (found.place !== state[at + PLACE] || (region.isBar && !decodes)) return 'no answer';
+  if (region.isBar && (found.place !== state[at + PLACE] || !decodes)) return 'no answer';
   const page = machine.layout.page(found.device, found.page);
   // Who opened the device again keeps what it wrote: the rule is broken already, and is not broken once more by what was lost.
   if (write !== null && state[at + LIVE] === 0) state[page + CONTENT] = state[page + EXPECTED] = write;
@@ -130,7 +130,7 @@ function leadsThere(
     );
     return false;
   }
-  if (found.place !== state[machine.layout.device(device) + PLACE]) {
+  if (region.isBar && found.place !== state[machine.layout.device(device) + PLACE]) {
     machine.report(
       'R4',
       () => `${who} goes to an address from which ${machine.regionName(device, region.index)} has moved away`,
