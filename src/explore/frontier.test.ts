@@ -19,3 +19,12 @@ test('first in, first out, over many times its first size, while it is filled an
     expect(frontier.length).toBe(pushed - shifted);
   }
 });
+
+test('a frontier that becomes too large is ENOSPC', () => {
+  const frontier = new Frontier(2, 16 * 1024);
+  const state = new Uint16Array(2);
+  expect(() => {
+    for (let i = 0; i < 10_000; i++) frontier.push(state, i);
+  }).toThrow('limit the depth, or walk at random');
+  expect(frontier.length).toBe(2048);
+});

@@ -27,7 +27,7 @@ interface Known extends KernelFacts {
 }
 
 /** A program that needs more is too large to be tried out whole. */
-const STATE_LIMIT = 1_000_000;
+const STATE_LIMIT = 200_000;
 
 /** The states of one design and plan. */
 export class KernelStates {
@@ -53,6 +53,11 @@ export class KernelStates {
   /** How many are known. */
   get size(): number {
     return this.#states.length;
+  }
+
+  /** The calls that have a number, in its order. */
+  get calls(): readonly KernelCall[] {
+    return this.#calls;
   }
 
   /** The number of a call, for `transition`. */
