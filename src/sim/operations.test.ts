@@ -88,6 +88,21 @@ describe.each(['node-vfio', 'linux-6.12'])('under %s', (name) => {
     expect(run({ op: 'read', vma: 'bar', page: 0 })).toBe('value 9');
   });
 
+  test('a VMA of which both ends are unmapped is forked, and holds the device in both processes', () => {
+    const session = new Session(MACHINE, design(name));
+    const operations: Operation[] = [
+      { op: 'open', process: 'vmm', device: 'gpu' },
+      { op: 'mmap', process: 'vmm', device: 'gpu', region: 2, as: 'bar' },
+      { op: 'munmap', vma: 'bar', part: 'head' },
+      { op: 'munmap', vma: 'bar', part: 'tail' },
+      { op: 'fork', process: 'vmm', child: 'child' },
+    ];
+    const broken = operations.flatMap((operation) => session.run(operation).violations);
+    expect(broken.filter(({ property }) => property === 'leak')).toEqual([]);
+    // Two files and two VMAs.
+    expect(session.look().get('opens of gpu')).toBe('4');
+  });
+
   test('a mapping of several pages leads to each of them', () => {
     const run = started(name);
     run({ op: 'write', vma: 'bar', page: 3, value: 8 });

@@ -14,9 +14,9 @@ import {
   OPERATION,
   REFERENCES,
   type State,
-  UNMAPPED,
 } from './layout.ts';
 import type { Machine } from './machine.ts';
+import { isMapped } from './steps/files.ts';
 import { mustTranslate, unmapped, unreachable, untranslated } from './truth.ts';
 
 /** Nobody is doing anything: nothing may be forgotten, lost or left over. */
@@ -104,11 +104,8 @@ function usersOf(machine: Machine, state: State, device: number): number {
   for (let process = 0; process < plan.processes.length; process++)
     users += state[layout.file(process, device)]!;
   for (let vma = 0; vma < plan.vmas.length; vma++) {
-    const slot = plan.vmas[vma]!;
-    if (slot.device !== device) continue;
-    let pages = 0;
-    for (let page = 0; page < slot.pages; page++) if (state[layout.vmaPage(vma, page)] !== UNMAPPED) pages++;
-    if (pages > 0) users++;
+    if (plan.vmas[vma]!.device !== device) continue;
+    if (isMapped(machine, state, vma)) users++;
   }
   return users;
 }

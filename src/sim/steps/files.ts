@@ -2,6 +2,7 @@
  * What processes do with device files and VMAs: open, close, mmap, munmap, mremap, fork. A VMA holds its file, so the last close of
  * a device may be a munmap.
  */
+import { VfioError } from '../../core/index.ts';
 import type { State } from '../layout.ts';
 import {
   ASLEEP,
@@ -51,9 +52,7 @@ export function openSteps(machine: Machine, process: number, device: number): St
         state[at + GENERATION]!++;
         state[at + LIVE] = 1;
         state[at + DECODE] = 1;
-        if (plan.devices[device]!.resettable)
-          for (let page = 0; page < plan.devices[device]!.pageCount; page++)
-            clear(state, layout.page(device, page));
+        if (plan.devices[device]!.resettable) clearAll(machine, state, device);
       }
       state[at + OPENS]!++;
       return NEXT;
@@ -67,6 +66,10 @@ export function clear(state: State, page: number): void {
   state[page + CONTENT] = CLEARED;
   state[page + EXPECTED] = CLEARED;
   state[page + PARKED] = CLEARED;
+}
+
+function clearAll({ layout, plan }: Machine, state: State, device: number): void {
+  for (let page = 0; page < plan.devices[device]!.pageCount; page++) clear(state, layout.page(device, page));
 }
 
 /** Closes a process's file; the last one releases the device. */
@@ -111,10 +114,10 @@ function dropSteps(
           state[at + LIVE] = 0;
           state[at + ASLEEP] = 0;
           state[at + BUSY] = 0;
-          if (plan.devices[device]!.resettable) state[at + DECODE] = 0;
-          if (plan.devices[device]!.resettable)
-            for (let page = 0; page < plan.devices[device]!.pageCount; page++)
-              clear(state, layout.page(device, page));
+          if (plan.devices[device]!.resettable) {
+            state[at + DECODE] = 0;
+            clearAll(machine, state, device);
+          }
           withdrawn(machine, state, device, () => true, false);
           return NEXT;
         },
@@ -202,7 +205,7 @@ function judgeCoding(machine: Machine, state: State): void {
   });
 }
 
-/** Unmaps a VMA, or so many pages of its head or tail. */
+/** Unmaps a VMA, or so many pages of its head or tail. EINVAL: no page at all. */
 export function munmapSteps(
   machine: Machine,
   vma: number,
@@ -211,6 +214,8 @@ export function munmapSteps(
 ): Step[] {
   const { layout, plan } = machine;
   const { name, device, process, pages } = plan.vmas[vma]!;
+  if (part !== 'all' && count < 1)
+    throw new VfioError('EINVAL', `a ${part} of ${name} has at least one page`);
   const call = machine.callNumber({ call: 'munmap', vma, part, pages: count });
   const lock = mmLock(machine, process);
   const cells = Array.from({ length: pages }, (_, page) => layout.vmaPage(vma, page));
@@ -300,10 +305,8 @@ export function forkSteps(machine: Machine, process: number, child: number): Ste
         run: (state, thread) => {
           machine.call(state, thread, call);
           for (const device of plan.devices.keys()) shareFile(machine, state, device, process, child);
-          for (const [, { parent, device, pages }] of copies) {
-            const first = state[layout.vmaPage(parent, 0)];
-            const last = state[layout.vmaPage(parent, pages - 1)];
-            if (plan.holdsFile(device) && (first !== UNMAPPED || last !== UNMAPPED))
+          for (const [, { parent, device }] of copies) {
+            if (plan.holdsFile(device) && isMapped(machine, state, parent))
               state[layout.device(device) + OPENS]!++;
           }
           for (const [vma, { parent, protection }] of copies)
@@ -327,6 +330,13 @@ export function forkSteps(machine: Machine, process: number, child: number): Ste
     unlock: () => [unlockStep([lock, childLock], 0, () => END)],
   };
   return design.order.fork.flatMap((word) => words[word]!());
+}
+
+/** Whether any page of a VMA is left: both of its ends may have been unmapped. */
+export function isMapped({ layout, plan }: Machine, state: State, vma: number): boolean {
+  for (let page = 0; page < plan.vmas[vma]!.pages; page++)
+    if (state[layout.vmaPage(vma, page)] !== UNMAPPED) return true;
+  return false;
 }
 
 function shareFile(machine: Machine, state: State, device: number, process: number, child: number): void {
