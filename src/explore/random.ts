@@ -7,6 +7,7 @@ import type { Design } from '../sim/design.ts';
 import { type Move, propertiesIn, SimulatedHost } from '../sim/host.ts';
 import type { State } from '../sim/layout.ts';
 import type { Property } from '../sim/machine.ts';
+import { COUNT_LIMIT } from '../sim/plan.ts';
 import type { Action, Operation, Program } from '../sim/program.ts';
 import { minimize } from './minimize.ts';
 import type { Finding } from './search.ts';
@@ -71,9 +72,10 @@ export function walk(program: Program, design: Design, options: WalkOptions): Wa
   return { program: program.name, design: design.name, runs, steps: total, findings: shortened, walked };
 }
 
-/** The program with no end to its choices. */
+/** The program with as many choices for each thread as there can be, `times` at most. */
 export function openEnded(program: Program, times: number): Program {
-  const open = (action: Action): Action => ('any' in action ? { ...action, times } : action);
+  const most = Math.min(times, COUNT_LIMIT);
+  const open = (action: Action): Action => ('any' in action ? { ...action, times: most } : action);
   const threads = Object.fromEntries(
     Object.entries(program.threads).map(([name, actions]) => [name, actions.map(open)]),
   );

@@ -1,7 +1,7 @@
 /*
  * A program from a file: checked before it runs, so that a slip is named where it was made.
  */
-import { VfioError } from '../core/index.ts';
+import { PAGE_SIZE, VfioError } from '../core/index.ts';
 import type { Operation, Program } from './program.ts';
 
 /** The names that each operation needs, and those that it may have. */
@@ -47,38 +47,84 @@ const CHOICES: Readonly<Record<string, readonly unknown[]>> = {
   part: ['all', 'head', 'tail'],
   all: [true, false],
 };
+const KEYS: Readonly<Record<string, readonly string[]>> = {
+  program: ['name', 'title', 'devices', 'processes', 'containers', 'iommu', 'setup', 'threads'],
+  device: ['kind', 'regions', 'resettable'],
+  region: ['index', 'pages', 'dma', 'clearedByReset', 'below4GiB', 'address'],
+  iommu: ['iovaRanges', 'msiHole', 'limit'],
+};
 const KINDS: readonly unknown[] = ['pci', 'platform', 'fsl-mc', 'mdev', 'memory'];
 
-/** The program in a file's contents. EINVAL says where it is wrong. Names are checked when it is run. */
+/**
+ * The program in a file's contents. EINVAL says where it is wrong. Whether what it names is there, and not too much, is seen when a
+ * `SimulatedHost` is made of it.
+ */
 export function parseProgram(value: unknown): Program {
   const program = record(value, 'a program');
-  check(typeof program['name'] === 'string', 'a program has a "name"');
+  checkKeys(program, 'program', 'a program');
+  check(typeof program['name'] === 'string' && program['name'] !== '', 'a program has a "name"');
+  check(['string', 'undefined'].includes(typeof program['title']), '"title" is a text');
   const devices = record(program['devices'], '"devices"');
   for (const [name, device] of Object.entries(devices)) parseDevice(name, record(device, `device ${name}`));
-  for (const key of ['processes', 'containers']) list(program[key], `"${key}"`);
+  for (const key of ['processes', 'containers']) {
+    const names = list(program[key], `"${key}"`);
+    check(
+      names.every((name) => typeof name === 'string') && new Set(names).size === names.length,
+      `"${key}" are names, each once`,
+    );
+  }
+  if (program['iommu'] !== undefined) parseIommu(record(program['iommu'], '"iommu"'));
   for (const [i, each] of list(program['setup'], '"setup"').entries()) parseOperation(each, `setup[${i}]`);
   for (const [name, actions] of Object.entries(record(program['threads'], '"threads"'))) {
-    for (const [i, action] of list(actions, `thread ${name}`).entries()) {
-      const where = `threads.${name}[${i}]`;
-      const given = record(action, where);
-      if (given['any'] === undefined) parseOperation(given, where);
-      else {
-        check(
-          Number.isInteger(given['times']) && Number(given['times']) > 0,
-          `${where} has "times", 1 or more`,
-        );
-        for (const each of list(given['any'], `${where}.any`)) parseOperation(each, `${where}.any`);
-      }
-    }
+    for (const [i, action] of list(actions, `thread ${name}`).entries())
+      parseAction(record(action, `threads.${name}[${i}]`), `threads.${name}[${i}]`);
   }
   return program as unknown as Program;
 }
 
+function parseAction(action: Record<string, unknown>, where: string): void {
+  if (action['any'] === undefined) {
+    parseOperation(action, where);
+    return;
+  }
+  check(isCount(action['times']) && action['times'] > 0, `${where} has "times", 1 or more`);
+  const offered = list(action['any'], `${where}.any`);
+  for (const [i, each] of offered.entries()) parseOperation(each, `${where}.any[${i}]`);
+}
+
 function parseDevice(name: string, device: Record<string, unknown>): void {
+  checkKeys(device, 'device', name);
   check(KINDS.includes(device['kind']), `"kind" of ${name} is one of ${KINDS.join(', ')}`);
-  for (const region of list(device['regions'], `"regions" of ${name}`)) {
-    const { index } = record(region, `a region of ${name}`);
-    check(Number.isInteger(index) && Number(index) >= 0, `each region of ${name} has an "index"`);
+  checkFlag(device, 'resettable', name);
+  for (const each of list(device['regions'], `"regions" of ${name}`)) {
+    const region = record(each, `a region of ${name}`);
+    checkKeys(region, 'region', `a region of ${name}`);
+    check(isCount(region['index']), `each region of ${name} has an "index"`);
+    const what = `region ${region['index']} of ${name}`;
+    for (const key of ['pages', 'address'])
+      check(region[key] === undefined || isCount(region[key]), `"${key}" of ${what} is a number`);
+    check(
+      [undefined, 'allow', 'deny'].includes(region['dma'] as undefined),
+      `"dma" of ${what} is allow or deny`,
+    );
+    for (const key of ['clearedByReset', 'below4GiB']) checkFlag(region, key, what);
+  }
+}
+
+function parseIommu(iommu: Record<string, unknown>): void {
+  checkKeys(iommu, 'iommu', '"iommu"');
+  checkFlag(iommu, 'msiHole', '"iommu"');
+  const { limit = 1, iovaRanges = [] } = iommu;
+  check(isCount(limit) && limit > 0, '"limit" of "iommu" is 1 or more');
+  const ranges = list(iovaRanges, '"iovaRanges"').map((each) => record(each, 'each of "iovaRanges"'));
+  let free = 0;
+  for (const { start, end } of ranges) {
+    const fits = isCount(start) && isCount(end) && start >= free && end > start;
+    check(
+      fits && start % PAGE_SIZE === 0 && end % PAGE_SIZE === 0,
+      '"iovaRanges" have "start" and "end" in bytes, whole pages, one range after the other',
+    );
+    free = end;
   }
 }
 
@@ -95,11 +141,23 @@ function parseOperation(value: unknown, where: string): void {
       check(choices.includes(given), `${where}: "${key}" is one of ${choices.join(', ')}`);
       continue;
     }
-    const fits = NUMBERS.includes(key)
-      ? Number.isInteger(given) && Number(given) >= 0
-      : typeof given === 'string';
+    const fits = NUMBERS.includes(key) ? isCount(given) : typeof given === 'string';
     check(fits, `${where}: "${key}" is a ${NUMBERS.includes(key) ? 'number' : 'name'}`);
   }
+}
+
+function checkKeys(value: Record<string, unknown>, kind: string, what: string): void {
+  for (const key of Object.keys(value))
+    check(KEYS[kind]!.includes(key), `${what} has no "${key}"; a ${kind} may have ${KEYS[kind]!.join(', ')}`);
+}
+
+function checkFlag(value: Record<string, unknown>, key: string, what: string): void {
+  check(['boolean', 'undefined'].includes(typeof value[key]), `"${key}" of ${what} is true or false`);
+}
+
+/** Above 2^53 numbers of bytes are not exact. */
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 function record(value: unknown, what: string): Record<string, unknown> {

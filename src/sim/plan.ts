@@ -3,52 +3,26 @@
  * physical page number. Everything that the program can ever name is known here, so that a state of the host is an array of
  * fixed length.
  */
-import { type DeviceKind, PAGE_SIZE, VfioError } from '../core/index.ts';
-import type { Action, Operation, Program, SimDevice, SimRegion } from './program.ts';
+import { PAGE_SIZE, VfioError } from '../core/index.ts';
+import { type PlannedDevice, type PlannedRegion, plannedDevice } from './plan-devices.ts';
+import type { Action, Operation, Program } from './program.ts';
 
 /** Virtual addresses of VMA slots are so far apart. */
 export const VMA_SPACING: number = 2 ** 32;
 /** IOVAs of mapping slots are so far apart. */
 export const IOVA_SPACING: number = 2 ** 24;
 
-const LOW_WINDOW = 0xe000_0000;
-const HIGH_WINDOW = 0x3800_0000_0000;
-/** Every BAR has two places that are so far apart; the second is where `relocate` moves it. */
-const PLACE_SPACING = 0x80_0000;
-const DEVICE_SPACING = 0x100_0000;
-const REGION_SPACING = 0x10_0000;
 /** A state has a cell for each; so large programs have no use. */
 const SLOT_LIMIT = 256;
+/** So that an mmap may ask for more than the largest region has, and be refused. */
+const VMA_PAGE_LIMIT = 512;
+/** A page fault's answer is a frame or something else, together 16 bits. */
+const FRAME_LIMIT = 0x8000;
+/** A state counts actions, and the times of each, in one cell. */
+export const COUNT_LIMIT: number = 0xffff;
 
 /** A move is a 16-bit number, and 64 of them belong to each thread. */
 const THREAD_LIMIT = 64;
-
-export interface PlannedRegion {
-  readonly index: number;
-  readonly pages: number;
-  /** Number of its first page among all of the device's. */
-  readonly firstPage: number;
-  readonly dma: 'allow' | 'deny';
-  readonly clearedByReset: boolean;
-  /** Physical addresses at the two places. */
-  readonly addresses: readonly [number, number];
-  /** Whether decode, power and reset decide if it can be reached: BARs, and all memory of the kinds that have none. */
-  readonly isBar: boolean;
-}
-
-export interface PlannedDevice {
-  readonly name: string;
-  /** Of memory 'platform': to the core it is a device that nobody opens and nothing happens to. */
-  readonly kind: DeviceKind;
-  readonly isMemory: boolean;
-  readonly resettable: boolean;
-  readonly regions: readonly PlannedRegion[];
-  readonly pageCount: number;
-  /** Frame number of its first page at the first place; those of the second place follow. */
-  readonly firstFrame: number;
-  /** By page: it moves with the BARs. */
-  readonly moves: readonly boolean[];
-}
 
 export interface PlannedVma {
   readonly name: string;
@@ -106,25 +80,27 @@ export class Plan {
     this.processes = [...program.processes];
     this.containers = [...program.containers];
     const frames: (Frame | null)[] = [null, null];
-    this.devices = Object.entries(program.devices).map(([name, device], i) => {
-      const regions = plannedRegions(name, device.kind, device.regions, i);
-      const pageCount = regions.reduce((sum, { pages }) => sum + pages, 0);
-      const firstFrame = frames.length;
+    this.devices = Object.entries(program.devices).map(([name, device], number) => {
+      const planned = plannedDevice(name, device, number, frames.length);
       for (const place of [0, 1])
-        for (let page = 0; page < pageCount; page++) frames.push({ device: i, place, page });
-      const { resettable = true } = device;
-      const isMemory = device.kind === 'memory';
-      const kind = device.kind === 'memory' ? 'platform' : device.kind;
-      const moves = regions.flatMap(({ pages, isBar }) => Array.from({ length: pages }, () => isBar));
-      return { name, kind, isMemory, resettable, regions, pageCount, firstFrame, moves };
+        for (let page = 0; page < planned.pageCount; page++) frames.push({ device: number, place, page });
+      return planned;
     });
+    if (frames.length > FRAME_LIMIT)
+      throw new VfioError(
+        'ENOSPC',
+        `a machine has at most ${FRAME_LIMIT / 2} pages of memory; make regions smaller`,
+      );
     this.frames = frames;
     this.threads = [
       { name: 'setup', actions: program.setup },
       ...Object.entries(program.threads).map(([name, actions]) => ({ name, actions })),
     ];
+    if ('setup' in program.threads)
+      throw new VfioError('EINVAL', "a thread is named 'setup', as what is done first; choose another name");
     if (this.threads.length > THREAD_LIMIT)
       throw new VfioError('ENOSPC', `a program has at most ${THREAD_LIMIT - 1} threads; split it`);
+    for (const { name, actions } of this.threads) checkCounts(name, actions);
     const operations = this.operations();
     const vmas: PlannedVma[] = [];
     for (const operation of operations) this.#planVmas(operation, vmas);
@@ -231,35 +207,23 @@ export class Plan {
 
   #planVmas(operation: Operation, vmas: PlannedVma[]): void {
     const firstCell = vmas.reduce((sum, { pages }) => sum + pages, 0);
-    const known = (name: string): boolean => vmas.some((vma) => vma.name === name);
-    if (operation.op === 'mmap' && !known(operation.as)) {
+    if (operation.op === 'mmap') {
       const device = this.device(operation.device);
       const region = this.region(device, operation.region);
-      const page = operation.page ?? 0;
-      const pages = operation.pages ?? this.devices[device]!.regions[region]!.pages - page;
+      const { page = 0, pages = this.devices[device]!.regions[region]!.pages - page } = operation;
       const process = this.process(operation.process);
-      const place = { device, region, page, pages };
-      vmas.push({ name: operation.as, process, ...place, parent: -1, firstCell, protection: -1 });
-    } else if (operation.op === 'mmapForeign' && !known(operation.as)) {
+      addVma(vmas, { name: operation.as, process, device, region, page, pages, firstCell, ...UNFORKED });
+    } else if (operation.op === 'mmapForeign') {
       const process = this.process(operation.process);
-      vmas.push({
-        name: operation.as,
-        process,
-        device: -1,
-        region: 0,
-        page: 0,
-        pages: 1,
-        parent: -1,
-        firstCell,
-        protection: -1,
-      });
+      addVma(vmas, { name: operation.as, process, ...FOREIGN, firstCell, ...UNFORKED });
     } else if (operation.op === 'fork') {
       const process = this.process(operation.child);
       const from = this.process(operation.process);
+      if (process === from) throw new VfioError('EINVAL', `${operation.child} cannot be its own child`);
       let cell = firstCell;
       for (const [parent, vma] of [...vmas.entries()].filter(([, each]) => each.process === from)) {
         const name = `${operation.child}/${vma.name}`;
-        if (known(name)) continue;
+        if (vmas.some((each) => each.name === name)) continue;
         vmas.push({ ...vma, name, process, parent, firstCell: cell });
         cell += vma.pages;
       }
@@ -267,22 +231,71 @@ export class Plan {
   }
 
   #planMapping(operation: Operation, mappings: PlannedMapping[]): void {
-    if (operation.op !== 'mapDma' || mappings.some(({ name }) => name === operation.as)) return;
+    if (operation.op !== 'mapDma') return;
     const { page = 0, pages = 1, access = 'rw' } = operation;
+    const known = mappings.find(({ name }) => name === operation.as);
     const vma = this.vma(operation.vma);
     const whole = Number.isInteger(page) && Number.isInteger(pages) && pages > 0;
-    mappings.push({
+    const mapping: PlannedMapping = {
       name: operation.as,
       container: this.container(operation.container),
       vma,
       page,
       pages,
       inside: whole && page >= 0 && page + pages <= this.vmas[vma]!.pages,
-      iova: operation.iova ?? (mappings.length + 1) * IOVA_SPACING,
+      iova: operation.iova ?? known?.iova ?? (mappings.length + 1) * IOVA_SPACING,
       read: access.includes('r'),
       write: access.includes('w'),
-    });
+    };
+    if (known === undefined) mappings.push(mapping);
+    else checkSame('mapping', known, mapping);
   }
+}
+
+const UNFORKED = { parent: -1, protection: -1 } as const;
+const FOREIGN = { device: -1, region: 0, page: 0, pages: 1 } as const;
+
+/** Adds what has no place yet. */
+function addVma(vmas: PlannedVma[], vma: PlannedVma): void {
+  const { name, page, pages } = vma;
+  const known = vmas.find((each) => each.name === name);
+  if (known !== undefined) {
+    const { process, device, region } = vma;
+    checkSame('VMA', known, { name, process, device, region, page, pages });
+    return;
+  }
+  if (page < 0 || pages < 0 || pages > VMA_PAGE_LIMIT)
+    throw new VfioError(
+      'EINVAL',
+      `VMA ${name} is ${pages} pages from page ${page} on; 0 to ${VMA_PAGE_LIMIT} are possible`,
+    );
+  vmas.push(vma);
+}
+
+/** A name stands for one place, so one that is known must mean the same. */
+function checkSame<Planned extends { readonly name: string }>(
+  what: string,
+  known: Planned,
+  again: Partial<Planned> & { readonly name: string },
+): void {
+  const keys = Object.keys(again) as (keyof Planned)[];
+  const other = keys.find((key) => known[key] !== again[key]);
+  if (other === undefined) return;
+  throw new VfioError(
+    'EINVAL',
+    `${what} ${again.name} is already another place, with another ${String(other)}; choose another name`,
+  );
+}
+
+function checkCounts(thread: string, actions: readonly Action[]): void {
+  if (actions.length > COUNT_LIMIT)
+    throw new VfioError('ENOSPC', `${thread} has more than ${COUNT_LIMIT} actions; split the program`);
+  for (const action of actions)
+    if ('any' in action && !(action.times >= 1 && action.times <= COUNT_LIMIT))
+      throw new VfioError(
+        'EINVAL',
+        `${thread} chooses ${action.times} times; 1 to ${COUNT_LIMIT} are possible`,
+      );
 }
 
 /** Numbers the VMAs that some operation protects, and their copies. */
@@ -299,37 +312,6 @@ function withProtection(vmas: readonly PlannedVma[], operations: readonly Operat
     numbered.push({ ...vma, protection: cares ? next++ : -1 });
   }
   return numbered;
-}
-
-function plannedRegions(
-  name: string,
-  kind: SimDevice['kind'],
-  regions: readonly SimRegion[],
-  device: number,
-): PlannedRegion[] {
-  let firstPage = 0;
-  return regions.map((region, i) => {
-    const pages = region.pages ?? 1;
-    if (!Number.isInteger(pages) || pages < 1 || pages > REGION_SPACING / PAGE_SIZE)
-      throw new VfioError(
-        'EINVAL',
-        `region ${region.index} of ${name} has ${pages} pages; 1 to 256 are possible`,
-      );
-    const window = region.below4GiB ? LOW_WINDOW : HIGH_WINDOW;
-    const address = region.address ?? window + device * DEVICE_SPACING + i * REGION_SPACING;
-    const isBar = kind === 'pci' ? region.index < 6 : kind !== 'memory';
-    const planned: PlannedRegion = {
-      index: region.index,
-      pages,
-      firstPage,
-      dma: region.dma ?? 'allow',
-      clearedByReset: region.clearedByReset ?? false,
-      addresses: [address, isBar ? address + PLACE_SPACING : address],
-      isBar,
-    };
-    firstPage += pages;
-    return planned;
-  });
 }
 
 function numberOf(what: string, name: string, names: readonly string[]): number {

@@ -21,7 +21,7 @@ import {
   UNMAPPED,
 } from './layout.ts';
 import type { Machine } from './machine.ts';
-import type { PlannedRegion } from './plan.ts';
+import type { PlannedRegion } from './plan-devices.ts';
 
 /** Why a region's memory does not answer, or null. */
 export function unreachable(

@@ -2,6 +2,7 @@
  * Loads and stores of a process: through the page table if there is an entry, by way of a page fault if not. The fault handler
  * computes the frame from the region that the VMA's vm_pgoff names at that moment.
  */
+import { VfioError } from '../../core/index.ts';
 import { FIXED, SIGBUS } from '../kernel.ts';
 import { FRAME, PLACE, READABLE, type State, UNMAPPED, WRITABLE } from '../layout.ts';
 import { END, type Machine, NEXT, type Step } from '../machine.ts';
@@ -40,10 +41,17 @@ export function allowed(machine: Machine, state: State, vma: number, write: bool
   return cell < 0 || (state[cell]! & (write ? WRITABLE : READABLE)) !== 0;
 }
 
-/** A load or store of one page. */
+/** EINVAL: the page is beyond the VMA or mapping, so it would be the next one's. */
+export function checkPage(name: string, pages: number, page: number): void {
+  if (page < pages) return;
+  throw new VfioError('EINVAL', `${name} has ${pages} pages, so no page ${page}; the first one is 0`);
+}
+
+/** A load or store of one page. EINVAL: the VMA has no such page. */
 export function accessSteps(machine: Machine, vma: number, page: number, write: number | null): Step[] {
-  const { name, device, process } = machine.plan.vmas[vma]!;
+  const { name, device, process, pages } = machine.plan.vmas[vma]!;
   const { layout } = machine;
+  checkPage(name, pages, page);
   const cell = layout.vmaPage(vma, page);
   const bits = faultBits(machine, vma);
   const what = `${write !== null ? 'writes' : 'reads'} page ${page} of ${name}`;

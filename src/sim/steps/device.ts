@@ -6,7 +6,7 @@ import type { Order } from '../design.ts';
 import type { KernelCall } from '../kernel.ts';
 import { ASLEEP, BUSY, DECODE, PLACE, type State } from '../layout.ts';
 import { END, type Machine, NEXT, type Step } from '../machine.ts';
-import type { PlannedRegion } from '../plan.ts';
+import type { PlannedRegion } from '../plan-devices.ts';
 import { withdrawn } from '../truth.ts';
 import { beginZap, effectBits, effectsStep } from './effects.ts';
 import { clear } from './files.ts';

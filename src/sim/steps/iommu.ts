@@ -1,7 +1,6 @@
 /*
  * MAP_DMA, UNMAP_DMA and what a DMA engine does. Kernel: vfio_dma_do_map, vfio_dma_do_unmap, vaddr_get_pfns, follow_fault_pfn.
  */
-import { VfioError } from '../../core/index.ts';
 import { FIXED, type KernelCall } from '../kernel.ts';
 import {
   ENTRY,
@@ -18,7 +17,7 @@ import {
 } from '../layout.ts';
 import { END, type Machine, NEXT, type Step } from '../machine.ts';
 import { dmaAccess, unmapped, untranslated } from '../truth.ts';
-import { allowed, faultFrame } from './cpu.ts';
+import { allowed, checkPage, faultFrame } from './cpu.ts';
 import { effectBits, effectsStep, program } from './effects.ts';
 import { containerLock, isFree, lockStep, memoryLock, mmLock, unlockStep } from './locks.ts';
 import { contentBit, deviceBit, entryBit, flightBit, pageTableBit } from './touches.ts';
@@ -218,8 +217,7 @@ function removeSteps(
 export function dmaSteps(machine: Machine, mapping: number, page: number, write: number | null): Step[] {
   const { layout, plan } = machine;
   const { name, vma, pages, ...may } = plan.mappings[mapping]!;
-  if (page >= pages)
-    throw new VfioError('EINVAL', `${name} has ${pages} pages, so no page ${page}; the first one is 0`);
+  checkPage(name, pages, page);
   const { device } = plan.vmas[vma]!;
   const at = layout.mapping(mapping);
   const bits = entryBit(machine, mapping) | flightBit(machine, mapping);
