@@ -75,7 +75,7 @@ Examples:
 
 Without --program all programs but the storm are tried. A design file is JSON: {"name": "mine", "extends": "node-vfio",
 "resume": "nothing"}. With --random, walk i uses seed + i, and the same version walks the same way again.
-Exit codes: 0 nothing is broken (with --matrix: nothing of node-vfio), 1 something is, 2 wrong command line`;
+Exit codes: 0 nothing is broken (with --matrix: nothing of node-vfio), 1 something is, 2 wrong command line or file, or a program too large`;
 
 export function exploreCommand(): Command {
   return new Command('explore')
@@ -99,6 +99,8 @@ export function exploreCommand(): Command {
     .addHelpText('after', EXAMPLES)
     .action(async (property: string | undefined, flags: ExploreFlags) => {
       const wanted = property === undefined ? null : propertyNamed(property);
+      if (flags.matrix === true && wanted !== null)
+        throw new UsageError('--matrix tells of every property', 'Leave the property out.');
       if (flags.matrix === true) process.exitCode = await runMatrix(flags);
       else process.exitCode = await runDesign(wanted, flags);
     });
@@ -114,8 +116,9 @@ async function runMatrix(flags: ExploreFlags): Promise<number> {
   if (flags.json === true) process.stdout.write(`${JSON.stringify({ version: VERSION, cells, results })}\n`);
   else {
     process.stdout.write(matrixTable(cells, process.stdout.columns ?? COLUMNS, styleFor(process.stdout)));
+    const programs = flags.shard === undefined ? 'every program' : 'the programs of this part';
     process.stdout.write(
-      '\nbroken N: the shortest trace has N steps. holds N: in N distinct states, every interleaving of every program.\n' +
+      `\nbroken N: the shortest trace has N steps. holds N: in N distinct states, every interleaving of ${programs}.\n` +
         'See a trace: vfio explore --explain DESIGN PROPERTY\n',
     );
   }
@@ -167,7 +170,14 @@ function walks(design: Design, programs: readonly Program[], flags: ExploreFlags
 }
 
 function shared<Job>(jobs: readonly Job[], part: Shard | undefined): Job[] {
-  return part === undefined ? [...jobs] : shardOf(jobs, part.number, part.count);
+  if (part === undefined) return [...jobs];
+  const own = shardOf(jobs, part.number, part.count);
+  if (own.length > 0) return own;
+  // To say that everything holds would be true of nothing.
+  throw new UsageError(
+    `part ${part.number} of ${part.count} is empty`,
+    `There are ${jobs.length} parts at most.`,
+  );
 }
 
 async function withProgress(
@@ -198,11 +208,16 @@ function shortest(results: readonly (SearchResult | WalkResult)[], programs: rea
 }
 
 function writeFiles({ program, finding }: Found, design: Design, flags: ExploreFlags): void {
-  if (flags.svg !== undefined) {
-    writeFileSync(flags.svg, sequencePicture(trace(program, design, finding.moves)));
+  if (flags.svg !== undefined) write(flags.svg, sequencePicture(trace(program, design, finding.moves)));
+  if (flags.test !== undefined) write(flags.test, testFile(program, design, finding, finding.property));
+}
+
+function write(path: string, text: string): void {
+  try {
+    writeFileSync(path, text);
+  } catch (error) {
+    throw new UsageError(`cannot write ${path}: ${(error as Error).message}`, 'Check the path.');
   }
-  if (flags.test !== undefined)
-    writeFileSync(flags.test, testFile(program, design, finding, finding.property));
 }
 
 function explained({ program, finding }: Found, design: Design): string {

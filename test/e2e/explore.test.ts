@@ -182,13 +182,51 @@ test.each([
   [['R11'], 'no property is named'],
   [['--explain', 'rfc-2021'], '--explain needs a property'],
   [['--matrix', '--random', '5'], '--matrix and --random do not go together'],
+  [['--matrix', 'R5'], '--matrix tells of every property'],
   [['--shard', '3/2'], 'It must be i/n'],
+  [['--program', 'decode', '--shard', '2/2'], 'part 2 of 2 is empty'],
   [['--random', '0'], 'above 0'],
 ])('%j is a wrong command line', (args, message) => {
   const { code, stderr } = vfio(['explore', ...args]);
   expect(stderr).toContain(message);
   expect(code).toBe(2);
 });
+
+test.each([
+  ['not JSON', '{', 'JSON'],
+  ['no program', 'null', 'a program is an object'],
+  ['a name that nothing has', { op: 'read', vma: 'other' }, "no VMA is named 'other'"],
+  ['a page beyond its VMA', { op: 'write', vma: 'window', page: 7 }, 'window has 1 pages, so no page 7'],
+  ['more choices than a state can count', { any: [], times: 1e9 }, '1 to 65535 are possible'],
+])('a program file with %s is refused, and says why', async (_, given, message) => {
+  const gpu = { kind: 'pci', regions: [{ index: 0 }] };
+  const setup = [{ op: 'mmap', process: 'vmm', device: 'gpu', region: 0, as: 'window' }];
+  const machine = { name: 'mine', devices: { gpu }, processes: ['vmm'], containers: [], setup };
+  const text = typeof given === 'string' ? given : JSON.stringify({ ...machine, threads: { cpu: [given] } });
+  await inFolder((folder) => {
+    const path = join(folder, 'mine.json');
+    writeFileSync(path, text);
+    isRefused(['--program', path], message);
+  });
+});
+
+test('a file that cannot be written, and a module that cannot be loaded, are told without a stack', async () => {
+  const decode = ['--design', 'linux-6.12', '--program', 'decode'];
+  isRefused([...decode, '--svg', '/nowhere/trace.svg'], 'cannot write /nowhere/trace.svg');
+  isRefused([...decode, '--test', '/nowhere/trace.test.ts'], 'cannot write /nowhere/trace.test.ts');
+  await inFolder((folder) => {
+    const path = join(folder, 'mine.mjs');
+    writeFileSync(path, 'export default {');
+    isRefused(['--program', path], `cannot load ${path}`);
+  });
+});
+
+function isRefused(args: readonly string[], message: string): void {
+  const { code, stderr } = vfio(['explore', ...args]);
+  expect(stderr).toContain(message);
+  expect(stderr).not.toContain('    at ');
+  expect(code).toBe(2);
+}
 
 test('the help has examples, and tells designs and programs', () => {
   const { code, stdout } = vfio(['explore', '--help']);
@@ -199,6 +237,6 @@ test('the help has examples, and tells designs and programs', () => {
 
 test('a terminal sees how far it is', () => {
   expect(onTerminal(['explore', '--program', 'storm', '--random', '200'])).toMatch(
-    /\d+ of \d+ searches, .* steps/,
+    /\d+ of \d+ parts, .* steps/,
   );
 });

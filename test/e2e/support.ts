@@ -68,7 +68,7 @@ export class Serving {
 }
 
 /** A folder for sockets that is gone after `work`. */
-export async function inFolder(work: (folder: string) => Promise<void>): Promise<void> {
+export async function inFolder(work: (folder: string) => Promise<void> | void): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'vfio-e2e-'));
   try {
     await work(folder);

@@ -13,6 +13,7 @@ import {
   type Property,
   parseDesign,
   parseProgram,
+  SimulatedHost,
 } from '../../sim/index.ts';
 import { UsageError } from '../usage-error.ts';
 
@@ -30,18 +31,17 @@ export function designNamed(name: string): Design {
       `There are ${names}; or give a file that ends with .json.`,
     );
   }
-  return fromFile(name, (value) => parseDesign(value, DESIGNS), JSON.parse(contents(name)));
+  return fromFile(name, () => parseDesign(JSON.parse(contents(name)), DESIGNS));
 }
 
-/** A program by name, from a JSON file, or the default export of a module. */
+/** A program by name, from a JSON file, or the default export of a module; a host can be made of it. */
 export async function programNamed(name: string): Promise<Program> {
   const known = BUILT_IN.find((program) => program.name === name);
   if (known !== undefined) return known;
-  if (name.endsWith('.json')) return fromFile(name, parseProgram, JSON.parse(contents(name)));
+  if (name.endsWith('.json')) return fromFile(name, () => checked(JSON.parse(contents(name))));
   if (/\.[mc]?[jt]s$/.test(name)) {
-    contents(name);
-    const module = (await import(pathToFileURL(name).href)) as { default?: unknown };
-    return fromFile(name, parseProgram, module.default);
+    const exported = await defaultExport(name);
+    return fromFile(name, () => checked(exported));
   }
   const names = BUILT_IN.map((program) => program.name).join(', ');
   throw new UsageError(
@@ -65,11 +65,28 @@ function contents(path: string): string {
   }
 }
 
-function fromFile<Thing>(path: string, parse: (value: unknown) => Thing, value: unknown): Thing {
+function fromFile<Thing>(path: string, read: () => Thing): Thing {
   try {
-    return parse(value);
+    return read();
   } catch (error) {
-    if (error instanceof VfioError) throw new UsageError(`${path}: ${error.message}`, 'Correct the file.');
+    if (error instanceof VfioError || error instanceof SyntaxError)
+      throw new UsageError(`${path}: ${error.message}`, 'Correct the file.');
     throw error;
+  }
+}
+
+function checked(value: unknown): Program {
+  const program = parseProgram(value);
+  // Names and limits do not depend on the design.
+  new SimulatedHost(program, DESIGNS[0]!);
+  return program;
+}
+
+async function defaultExport(path: string): Promise<unknown> {
+  contents(path);
+  try {
+    return ((await import(pathToFileURL(path).href)) as { default?: unknown }).default;
+  } catch (error) {
+    throw new UsageError(`cannot load ${path}: ${(error as Error).message}`, 'Correct the module.');
   }
 }

@@ -11,6 +11,7 @@ import type {
   WalkResult,
 } from '../../explore/index.ts';
 import type { Design, Program } from '../../sim/index.ts';
+import { UsageError } from '../usage-error.ts';
 
 interface Job {
   readonly program: Program;
@@ -35,6 +36,8 @@ export type ToParent =
   | { readonly kind: 'progress'; readonly progress: SearchProgress }
   | { readonly kind: 'walked'; readonly runs: number; readonly steps: number }
   | { readonly kind: 'result'; readonly result: SearchResult | WalkResult }
+  /** The program cannot be tried so: it is too large. */
+  | { readonly kind: 'refusal'; readonly program: string; readonly text: string }
   | { readonly kind: 'failure'; readonly error: unknown };
 
 /** How far all jobs together are. */
@@ -47,7 +50,7 @@ export interface PoolProgress {
   readonly sizeBytes: number;
 }
 
-/** Does the jobs on up to as many threads as there are processors; results in the order of the jobs. */
+/** Does the jobs on up to as many threads as there are processors; results in the order of the jobs. UsageError: one is too large. */
 export async function runJobs<Result extends SearchResult | WalkResult>(
   jobs: readonly ToWorker[],
   onProgress: (progress: PoolProgress) => void,
@@ -89,6 +92,10 @@ export async function runJobs<Result extends SearchResult | WalkResult>(
           reject(message.error);
           return;
         }
+        if (message.kind === 'refusal') {
+          reject(new UsageError(`${message.program}: ${message.text}`, 'Nothing was found out.'));
+          return;
+        }
         if (message.kind === 'result') {
           results[current] = message.result as Result;
           done++;
@@ -108,7 +115,7 @@ export async function runJobs<Result extends SearchResult | WalkResult>(
   return results;
 }
 
-function progressOf(message: Exclude<ToParent, { kind: 'result' | 'failure' }>): SearchProgress {
+function progressOf(message: Exclude<ToParent, { kind: 'result' | 'refusal' | 'failure' }>): SearchProgress {
   if (message.kind === 'progress') return message.progress;
   return { states: message.steps, transitions: message.steps, frontier: 0, depth: 0, sizeBytes: 0 };
 }

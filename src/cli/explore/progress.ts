@@ -31,7 +31,7 @@ export class ExploreProgress {
     this.#last = now;
     const perSecond = progress.states / ((now - this.#start) / 1000);
     const text =
-      `${progress.done} of ${progress.jobs} searches, ${count(progress.states)} ${this.#what}, ` +
+      `${progress.done} of ${progress.jobs} parts, ${count(progress.states)} ${this.#what}, ` +
       `${count(perSecond)}/s, frontier ${count(progress.frontier)}, ${Math.round(progress.sizeBytes / 2 ** 20)} MiB`;
     if (terminal) this.#line.show(text);
     else this.#output.write(`${text}\n`);

@@ -2,6 +2,7 @@
  * A thread of `vfio explore` that tries one program after the other.
  */
 import { parentPort } from 'node:worker_threads';
+import { VfioError } from '../../core/index.ts';
 import { type SearchOptions, search, type WalkOptions, walk } from '../../explore/index.ts';
 import type { ToParent, ToWorker } from './pool.ts';
 
@@ -33,6 +34,8 @@ port.on('message', (job: ToWorker) => {
       send({ kind: 'result', result: walk(job.program, job.design, options) });
     }
   } catch (error) {
-    send({ kind: 'failure', error });
+    // Its class does not survive the way to the parent.
+    if (error instanceof VfioError) send({ kind: 'refusal', program: job.program.name, text: error.message });
+    else send({ kind: 'failure', error });
   }
 });
