@@ -69,6 +69,31 @@ describe('search', () => {
     expect(search(program, OURS).findings).toEqual([]);
   });
 
+  test('a thread that faults for ever hides nothing that others do', () => {
+    const order = { ...OURS.order, fault: ['lock mm', 'lock memory', 'look up', 'unlock'] };
+    const design: Design = { ...OURS, name: 'mine', notifier: 'none', order };
+    const program: Program = {
+      ...independent(2),
+      containers: ['nics'],
+      setup: [
+        { op: 'open', process: 'd0', device: 'd0' },
+        { op: 'open', process: 'd1', device: 'd1' },
+        { op: 'mmap', process: 'd0', device: 'd0', region: 0, as: 'alone' },
+        { op: 'mmap', process: 'd1', device: 'd1', region: 0, as: 'window' },
+        { op: 'mapDma', container: 'nics', vma: 'window', as: 'peer' },
+      ],
+      threads: {
+        cpu: [{ op: 'read', vma: 'alone' }],
+        host: [{ op: 'disable', device: 'd1' }],
+        nic: [{ op: 'dmaRead', mapping: 'peer' }],
+      },
+    };
+    const broken = (reduce: boolean): string[] =>
+      search(program, design, { reduce }).findings.map(({ property }) => property);
+    expect(broken(true)).toEqual(broken(false));
+    expect(broken(true)).toEqual(expect.arrayContaining(['R4', 'R6', 'progress']));
+  });
+
   test('a finding is a shortest one: nothing is broken in fewer steps', () => {
     const program = PROGRAMS.find(({ name }) => name === 'decode')!;
     const { findings } = search(program, designNamed('linux-6.12'));

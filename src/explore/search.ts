@@ -5,6 +5,10 @@
  * Reduction: where the next step of a thread, in the middle of its operation, shares nothing with anything that the other threads may
  * still do, only that step is tried; doing it earlier or later makes no difference to anybody. That keeps every broken property but
  * not the shortest trace to it, so what is found that way is looked for once more without, no deeper than it was found.
+ *
+ * A step that is taken alone might put the others off for ever if it is part of a circle. The only operation that can go in one is a
+ * load or store whose fault leads to nothing, and the circle is all of it: if it shares nothing with the others, they find what they
+ * find before it begins.
  */
 import type { Design } from '../sim/design.ts';
 import { type Move, propertiesIn, SimulatedHost } from '../sim/host.ts';

@@ -58,7 +58,7 @@ export function trace(program: Program, design: Design, moves: readonly Move[]):
       begins,
       ends: !host.busy(state, thread),
       locks: locksAfter.filter(({ holder }, i) => locksBefore[i]!.holder !== holder),
-      changes: after.filter(({ what, value }, i) => before[i]!.value !== value && what !== ''),
+      changes: after.filter(({ value }, i) => before[i]!.value !== value),
       violations: [...host.violations],
     });
     before = after;

@@ -232,7 +232,9 @@ export class SimulatedHost {
    * Whether nothing is lost if a thread, in the middle of its operation, does its next step before anybody else does anything.
    * Letting a lock go may as well happen at once, since nobody else could do what needs the lock. And the step after taking a
    * lock may as well follow at once, since whatever others do in between could have been done before the lock was taken; unless
-   * it takes another lock, because then somebody else may take that one first.
+   * it takes another lock, because then somebody else may take that one first. What is judged of locks (`mustTranslate`, a fault
+   * that leads to nothing) is judged only while nobody has them, so to take one later hides nothing; and what is judged at the end
+   * of an operation, when nobody is in one, is judged again at the end of whoever is last.
    */
   urgent(state: State, thread: number): boolean {
     const at = this.machine.layout.thread(thread);

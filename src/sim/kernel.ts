@@ -135,10 +135,6 @@ export class Kernel {
     this.#mapped = plan.mappings.map(() => null);
   }
 
-  device(device: number): VfioDevice {
-    return this.#devices[device]!;
-  }
-
   container(container: number): Container {
     return this.#containers[container]!;
   }

@@ -46,7 +46,7 @@ export interface Step {
   /** Whether it can be done now; if not, the thread waits. */
   ready?(state: State, thread: number): boolean;
   /**
-   * 'lock': it only takes a lock. 'unlock': it only lets locks go, and looks at nothing. A function for a step that is now one
+   * 'lock': it only takes a lock. 'unlock': it only lets locks go, and looks at nothing before it does. A function for a step that is now one
    * thing and now another.
    */
   readonly role?: Role | ((state: State, thread: number) => { readonly last: Role; readonly next: Role });

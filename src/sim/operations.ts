@@ -33,7 +33,7 @@ import { dmaSteps, mapSteps, unmapAnySteps, unmapSteps } from './steps/iommu.ts'
 export interface CompiledOperation {
   readonly operation: Operation;
   readonly steps: readonly Step[];
-  /** Bits of all its steps, and of `possible`. */
+  /** Bits of all its steps. What `possible` looks at is among them. */
   readonly touches: number;
   /** Whether it makes sense now: what is not mapped cannot be unmapped. */
   possible(state: State): boolean;

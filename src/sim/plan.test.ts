@@ -38,6 +38,7 @@ describe('what an operation names has to be there', () => {
     ],
     ['a VMA that begins beyond its region', [mmap(2, { page: 3 })], 'window is -1 pages from page 3 on'],
     ['a VMA that is too large', [mmap(2, { pages: 1e9 })], '0 to 512 are possible'],
+    ['a name for two mappings', [mmap(2), peer(0), peer(1)], 'mapping peer is already another place'],
     ['a name for two places', [mmap(2), mmap(2, { page: 1 })], 'window is already another place'],
     [
       'a part of no page',

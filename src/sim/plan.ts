@@ -10,7 +10,7 @@ import type { Action, Operation, Program } from './program.ts';
 /** Virtual addresses of VMA slots are so far apart. */
 export const VMA_SPACING: number = 2 ** 32;
 /** IOVAs of mapping slots are so far apart. */
-export const IOVA_SPACING: number = 2 ** 24;
+const IOVA_SPACING = 2 ** 24;
 
 /** A state has a cell for each; so large programs have no use. */
 const SLOT_LIMIT = 256;
