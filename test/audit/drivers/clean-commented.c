@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+/* Comments and a message speak of storing a pfn; no statement does. */
+#include <linux/vfio.h>
+#include <linux/vfio_pci_core.h>
+#include "toy.h"
+
+static int clean_commented_mmap(struct vfio_device *core, struct vm_area_struct *vma)
+{
+	struct toy_device *toy = container_of(core, struct toy_device, vdev);
+	unsigned int index = vma->vm_pgoff >> (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT);
+	u64 page = vma->vm_pgoff & ((1UL << (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT)) - 1);
+	u64 length = vma->vm_end - vma->vm_start;
+	struct toy_region *region;
+	unsigned long pfn;
+
+	if (!(vma->vm_flags & VM_SHARED) || index >= TOY_REGIONS)
+		return -EINVAL;
+	region = &toy->regions[index];
+	if ((page << PAGE_SHIFT) + length > region->size)
+		return -EINVAL;
+	/* Others do: vma->vm_pgoff = region->addr >> PAGE_SHIFT; */
+	pr_debug("not doing vma->vm_pgoff = %llx;\n", region->addr);
+	// vma->vm_pgoff = pfn;
+	pfn = (region->addr >> PAGE_SHIFT) + page;
+	return remap_pfn_range(vma, vma->vm_start, pfn, length, vma->vm_page_prot);
+}
+
+static const struct vfio_device_ops clean_commented_ops = {
+	.name = "clean_commented",
+	.mmap = clean_commented_mmap,
+};

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+/* A local is called vm_pgoff; the field is only read. */
+#include <linux/vfio.h>
+#include <linux/vfio_pci_core.h>
+#include "toy.h"
+
+static int clean_local_name_mmap(struct vfio_device *core, struct vm_area_struct *vma)
+{
+	struct toy_device *toy = container_of(core, struct toy_device, vdev);
+	unsigned int index = vma->vm_pgoff >> (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT);
+	u64 page = vma->vm_pgoff & ((1UL << (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT)) - 1);
+	u64 length = vma->vm_end - vma->vm_start;
+	struct toy_region *region;
+	unsigned long vm_pgoff;
+
+	if (!(vma->vm_flags & VM_SHARED) || index >= TOY_REGIONS)
+		return -EINVAL;
+	region = &toy->regions[index];
+	if ((page << PAGE_SHIFT) + length > region->size)
+		return -EINVAL;
+	vm_pgoff = (region->addr >> PAGE_SHIFT) + page;
+	vm_pgoff += 0;
+	return remap_pfn_range(vma, vma->vm_start, vm_pgoff, length, vma->vm_page_prot);
+}
+
+static const struct vfio_device_ops clean_local_name_ops = {
+	.name = "clean_local_name",
+	.mmap = clean_local_name_mmap,
+};

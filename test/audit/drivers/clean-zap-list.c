@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+/* Keeps the region coding and zaps every VMA on a list. */
+#include <linux/vfio.h>
+#include <linux/vfio_pci_core.h>
+#include "toy.h"
+
+static void clean_zap_list_zap(struct toy_device *toy)
+{
+	struct toy_vma *entry;
+
+	mutex_lock(&toy->lock);
+	list_for_each_entry(entry, &toy->vmas, entry)
+		zap_vma_ptes(entry->vma, entry->vma->vm_start, entry->vma->vm_end - entry->vma->vm_start);
+	mutex_unlock(&toy->lock);
+}
+
+static void clean_zap_list_track(struct toy_device *toy, struct toy_vma *entry)
+{
+	mutex_lock(&toy->lock);
+	list_add(&entry->entry, &toy->vmas);
+	mutex_unlock(&toy->lock);
+}
+
+static int clean_zap_list_mmap(struct vfio_device *core, struct vm_area_struct *vma)
+{
+	struct toy_device *toy = container_of(core, struct toy_device, vdev);
+	unsigned int index = vma->vm_pgoff >> (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT);
+	u64 page = vma->vm_pgoff & ((1UL << (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT)) - 1);
+	u64 length = vma->vm_end - vma->vm_start;
+	struct toy_region *region;
+	struct toy_vma *entry;
+
+	if (!(vma->vm_flags & VM_SHARED) || index >= TOY_REGIONS)
+		return -EINVAL;
+	region = &toy->regions[index];
+	if ((page << PAGE_SHIFT) + length > region->size)
+		return -EINVAL;
+	entry = kzalloc_one(sizeof(*entry));
+	if (!entry)
+		return -ENOMEM;
+	entry->vma = vma;
+	clean_zap_list_track(toy, entry);
+	return io_remap_pfn_range(vma, vma->vm_start, (region->addr >> PAGE_SHIFT) + page, length,
+				  vma->vm_page_prot);
+}
+
+static void clean_zap_list_request(struct vfio_device *core, unsigned int count)
+{
+	clean_zap_list_zap(container_of(core, struct toy_device, vdev));
+}
+
+static const struct vfio_device_ops clean_zap_list_ops = {
+	.mmap = clean_zap_list_mmap,
+	.request = clean_zap_list_request,
+};

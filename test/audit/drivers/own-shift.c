@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+/* Packs the regions closer than vfio-pci does: a shift of its own. */
+#include <linux/vfio.h>
+#include <linux/vfio_pci_core.h>
+#include "toy.h"
+
+#define own_shift_SHIFT 32
+
+static int own_shift_mmap(struct vfio_device *core, struct vm_area_struct *vma)
+{
+	struct toy_device *toy = container_of(core, struct toy_device, vdev);
+	unsigned int index = vma->vm_pgoff >> (own_shift_SHIFT - PAGE_SHIFT);
+	u64 page = vma->vm_pgoff & ((1UL << (own_shift_SHIFT - PAGE_SHIFT)) - 1);
+	u64 length = vma->vm_end - vma->vm_start;
+	struct toy_region *region;
+
+	if (!(vma->vm_flags & VM_SHARED) || index >= TOY_REGIONS)
+		return -EINVAL;
+	region = &toy->regions[index];
+	if ((page << PAGE_SHIFT) + length > region->size)
+		return -EINVAL;
+	return remap_pfn_range(vma, vma->vm_start, (region->addr >> PAGE_SHIFT) + page, length,
+			       vma->vm_page_prot);
+}
+
+static const struct vfio_device_ops own_shift_ops = {
+	.name = "own_shift",
+	.mmap = own_shift_mmap,
+};

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+/* Comments stand between all the tokens of the write. */
+#include <linux/vfio.h>
+#include <linux/vfio_pci_core.h>
+#include "toy.h"
+
+static int pfn_comments_inside_mmap(struct vfio_device *core, struct vm_area_struct *vma)
+{
+	struct toy_device *toy = container_of(core, struct toy_device, vdev);
+	unsigned int index = vma->vm_pgoff >> (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT);
+	u64 page = vma->vm_pgoff & ((1UL << (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT)) - 1);
+	u64 length = vma->vm_end - vma->vm_start;
+	struct toy_region *region;
+
+	if (!(vma->vm_flags & VM_SHARED) || index >= TOY_REGIONS)
+		return -EINVAL;
+	region = &toy->regions[index];
+	if ((page << PAGE_SHIFT) + length > region->size)
+		return -EINVAL;
+	vma /* the area */ -> /* its */ vm_pgoff /* becomes */ = /* a pfn */ (region->addr >> PAGE_SHIFT) + page;
+	return remap_pfn_range(vma, vma->vm_start, vma->vm_pgoff, length, vma->vm_page_prot);
+}
+
+static const struct vfio_device_ops pfn_comments_inside_ops = {
+	.name = "pfn_comments_inside",
+	.mmap = pfn_comments_inside_mmap,
+};

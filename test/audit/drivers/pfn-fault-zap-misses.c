@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+/* Stores the pfn for the fault handler and zaps by the region coding. */
+#include <linux/vfio.h>
+#include <linux/vfio_pci_core.h>
+#include "toy.h"
+
+static vm_fault_t pfn_fault_zap_misses_fault(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+
+	if (io_remap_pfn_range(vma, vma->vm_start, vma->vm_pgoff, vma->vm_end - vma->vm_start, vma->vm_page_prot))
+		return VM_FAULT_SIGBUS;
+	return VM_FAULT_NOPAGE;
+}
+
+static const struct vm_operations_struct pfn_fault_zap_misses_vm_ops = {
+	.fault = pfn_fault_zap_misses_fault,
+};
+
+static void pfn_fault_zap_misses_zap(struct toy_device *toy)
+{
+	loff_t start = VFIO_PCI_INDEX_TO_OFFSET(VFIO_PCI_BAR0_REGION_INDEX);
+	loff_t end = VFIO_PCI_INDEX_TO_OFFSET(VFIO_PCI_ROM_REGION_INDEX);
+
+	unmap_mapping_range(toy->vdev.inode->i_mapping, start, end - start, true);
+}
+
+static int pfn_fault_zap_misses_mmap(struct vfio_device *core, struct vm_area_struct *vma)
+{
+	struct toy_device *toy = container_of(core, struct toy_device, vdev);
+	unsigned int index = vma->vm_pgoff >> (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT);
+	u64 page = vma->vm_pgoff & ((1UL << (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT)) - 1);
+	u64 length = vma->vm_end - vma->vm_start;
+	struct toy_region *region;
+
+	if (!(vma->vm_flags & VM_SHARED) || index >= TOY_REGIONS)
+		return -EINVAL;
+	region = &toy->regions[index];
+	if ((page << PAGE_SHIFT) + length > region->size)
+		return -EINVAL;
+	vma->vm_pgoff = (region->addr >> PAGE_SHIFT) + page;
+	vma->vm_private_data = toy;
+	vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
+	vma->vm_ops = &pfn_fault_zap_misses_vm_ops;
+	return 0;
+}
+
+static void pfn_fault_zap_misses_request(struct vfio_device *core, unsigned int count)
+{
+	pfn_fault_zap_misses_zap(container_of(core, struct toy_device, vdev));
+}
+
+static const struct vfio_device_ops pfn_fault_zap_misses_ops = {
+	.name = "pfn_fault_zap_misses",
+	.mmap = pfn_fault_zap_misses_mmap,
+	.request = pfn_fault_zap_misses_request,
+};

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+/* Puts the coding back when the remap call fails, and only then. */
+#include <linux/vfio.h>
+#include <linux/vfio_pci_core.h>
+#include "toy.h"
+
+static int pfn_restored_on_failure_mmap(struct vfio_device *core, struct vm_area_struct *vma)
+{
+	struct toy_device *toy = container_of(core, struct toy_device, vdev);
+	unsigned int index = vma->vm_pgoff >> (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT);
+	u64 page = vma->vm_pgoff & ((1UL << (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT)) - 1);
+	u64 length = vma->vm_end - vma->vm_start;
+	struct toy_region *region;
+	unsigned long coding;
+	int ret;
+
+	if (!(vma->vm_flags & VM_SHARED) || index >= TOY_REGIONS)
+		return -EINVAL;
+	region = &toy->regions[index];
+	if ((page << PAGE_SHIFT) + length > region->size)
+		return -EINVAL;
+	coding = vma->vm_pgoff;
+	vma->vm_pgoff = (region->addr >> PAGE_SHIFT) + page;
+	ret = remap_pfn_range(vma, vma->vm_start, vma->vm_pgoff, length, vma->vm_page_prot);
+	if (ret)
+		vma->vm_pgoff = coding;
+	return ret;
+}
+
+static const struct vfio_device_ops pfn_restored_on_failure_ops = {
+	.name = "pfn_restored_on_failure",
+	.mmap = pfn_restored_on_failure_mmap,
+};

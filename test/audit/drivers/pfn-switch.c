@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+/* Stores the pfn in one case of a switch, and falls through to the next. */
+#include <linux/vfio.h>
+#include <linux/vfio_pci_core.h>
+#include "toy.h"
+
+static int pfn_switch_mmap(struct vfio_device *core, struct vm_area_struct *vma)
+{
+	struct toy_device *toy = container_of(core, struct toy_device, vdev);
+	unsigned int index = vma->vm_pgoff >> (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT);
+	u64 page = vma->vm_pgoff & ((1UL << (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT)) - 1);
+	u64 length = vma->vm_end - vma->vm_start;
+	struct toy_region *region;
+	unsigned long pfn;
+
+	if (!(vma->vm_flags & VM_SHARED) || index >= TOY_REGIONS)
+		return -EINVAL;
+	region = &toy->regions[index];
+	if ((page << PAGE_SHIFT) + length > region->size)
+		return -EINVAL;
+	pfn = (region->addr >> PAGE_SHIFT) + page;
+	switch (region->flags) {
+	case 0:
+		vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
+		vma->vm_pgoff = pfn;
+		__attribute__((fallthrough));
+	case TOY_CACHEABLE:
+		break;
+	default:
+		return -EINVAL;
+	}
+	return remap_pfn_range(vma, vma->vm_start, pfn, length, vma->vm_page_prot);
+}
+
+static const struct vfio_device_ops pfn_switch_ops = {
+	.name = "pfn_switch",
+	.mmap = pfn_switch_mmap,
+};
