@@ -4,20 +4,15 @@
 #include <linux/vfio_pci_core.h>
 #include "toy.h"
 
-static unsigned long clean_fault_zap_pfn(const struct vm_fault *vmf)
+static vm_fault_t clean_fault_zap_fault(struct vm_fault *vmf)
 {
-	const struct vm_area_struct *vma = vmf->vma;
+	struct vm_area_struct *vma = vmf->vma;
 	struct toy_device *toy = vma->vm_private_data;
 	unsigned int index = vma->vm_pgoff >> (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT);
 	u64 page = vma->vm_pgoff & ((1UL << (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT)) - 1);
 
 	page += (vmf->address - vma->vm_start) >> PAGE_SHIFT;
-	return (toy->regions[index].addr >> PAGE_SHIFT) + page;
-}
-
-static vm_fault_t clean_fault_zap_fault(struct vm_fault *vmf)
-{
-	return vmf_insert_pfn(vmf->vma, vmf->address, clean_fault_zap_pfn(vmf));
+	return vmf_insert_pfn(vma, vmf->address, (toy->regions[index].addr >> PAGE_SHIFT) + page);
 }
 
 static const struct vm_operations_struct clean_fault_zap_vm_ops = {
