@@ -43,6 +43,11 @@ typedef struct {
 #define VM_FAULT_FALLBACK 0x800u
 #define __user
 #define __init
+#ifndef CONFIG_TOY_LEGACY
+#define CONFIG_TOY_LEGACY_IS 0
+#else
+#define CONFIG_TOY_LEGACY_IS 1
+#endif
 #define __always_inline inline __attribute__((always_inline))
 #define __must_check __attribute__((warn_unused_result))
 #define noinline __attribute__((noinline))
@@ -57,6 +62,7 @@ typedef struct {
 #define BIT(n) (1UL << (n))
 #define ALIGN_DOWN(x, a) ((x) & ~((a) - 1))
 #define PHYS_PFN(x) ((unsigned long)((x) >> PAGE_SHIFT))
+#define IS_ENABLED(option) option##_IS
 #define EXPORT_SYMBOL_GPL(name) extern __typeof__(name) name
 #define module_init(call) int init_module(void) { return call(); }
 
@@ -73,6 +79,15 @@ struct mutex {
 };
 void mutex_lock(struct mutex *lock);
 void mutex_unlock(struct mutex *lock);
+void stub_unlock(struct mutex **lock);
+void stub_free(void *slot);
+void *stub_take(void *slot);
+#define guard(kind) stub_guard_##kind
+#define stub_guard_mutex(lock) struct mutex *guarded __attribute__((cleanup(stub_unlock))) = (lock)
+#define scoped_guard(kind, lock) \
+	for (struct kind *held __attribute__((cleanup(stub_unlock))) = (lock), *once = held; once; once = NULL)
+#define __free(how) __attribute__((cleanup(stub_free)))
+#define no_free_ptr(pointer) ((__typeof__(pointer))stub_take(&(pointer)))
 
 struct address_space;
 struct inode {
