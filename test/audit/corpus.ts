@@ -1,6 +1,7 @@
 /*
  * What the auditor of kernel sources is measured by. Nothing here comes from running it: the tables of expected/ were
- * found by reading three kernels, the verdicts on drivers/ follow from how each file was written.
+ * found by reading three kernels, the verdicts on drivers/ follow from how each file was written, and run/ confirms
+ * them by calling the handlers.
  *
  * How the words are meant where a handler leaves room:
  * - Every field but `mapping` speaks of the whole call: a handler that delegates has the coding, fault, zap and bounds
@@ -9,7 +10,8 @@
  *   it is the last that survives a success.
  * - `overflow` is about values: a sum that a mask or a wide type keeps from wrapping is no overflow.
  * - `zap` of an owner whose zaps leave a kind of mapping out on purpose (the device-specific regions of vfio-pci) is
- *   `never` for that kind. A range of length 0 is everything from its start.
+ *   `never` for that kind. A range of length 0 is everything from its start. A range in one numbering misses mappings
+ *   in the other, even where a low physical address would fall into it by luck.
  * - A field that is left out of an entry of drivers/ is not judged: more than one answer would be right.
  * - Each entry of drivers/ is audited by itself, together with the files it names in `with`.
  */

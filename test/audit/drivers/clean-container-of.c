@@ -5,7 +5,6 @@
 #include "toy.h"
 
 struct clean_container_of_card {
-	int number;
 	struct {
 		struct vfio_pci_core_device core;
 	} inner;
