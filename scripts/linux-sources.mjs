@@ -31,7 +31,7 @@ const LEFT_OUT = [
   'tools/testing/*/*',
   'tools/perf/*/*',
   'sound/*/*/*.[ch]',
-  ...'alpha arc arm csky hexagon ia64 loongarch m68k microblaze mips nds32 nios2 openrisc parisc powerpc sh sparc um xtensa'
+  ...'alpha arc arm csky hexagon ia64 loongarch m68k microblaze mips nds32 nios2 openrisc parisc sh sparc um xtensa'
     .split(' ')
     .map((name) => `arch/${name}`),
 ];

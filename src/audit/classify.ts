@@ -5,7 +5,7 @@
 import type { Observation } from './evaluate.ts';
 import type { Program } from './program.ts';
 import type { Fact } from './state.ts';
-import { mentionsField, mentionsName, mentionsPgoff, some, type Value } from './value.ts';
+import { mentionsField, mentionsName, mentionsPgoff, mentionsVma, some, type Value } from './value.ts';
 
 const OFFSET_SHIFT = /OFFSET_SHIFT/;
 const OFFSET_MACRO = /(INDEX_TO_OFFSET|OFFSET_TO_INDEX|OFFSET_MASK|OFFSET_SHIFT)/;
@@ -134,16 +134,62 @@ export function decodeOf(seen: Observation, program: Program): 'subsystem' | 'ow
   return null;
 }
 
-export type ZapRange = 'everything' | 'coding' | 'physical';
+export type ZapRange = 'everything' | 'coding' | 'physical' | 'other';
 
-/** Which offsets `unmap_mapping_range(mapping, start, length)` empties. */
-export function zapRange(start: Value, length: Value): ZapRange | null {
-  if (start.op === 'number' && start.number === 0 && length.op === 'number') return 'everything';
-  if (some(start, ({ op, name }) => (op === 'name' || op === 'call') && OFFSET_MACRO.test(name)))
-    return 'coding';
-  if (start.op === 'number') return 'coding';
-  if (start.op === 'name' && start.name.startsWith('argument ')) return null;
-  return isPhysical(start) ? 'physical' : 'coding';
+/** What `unmap_mapping_range(mapping, start, length)` empties, and from which region on where that is a constant. */
+export interface Zapped {
+  readonly range: ZapRange;
+  readonly firstRegion: number | null;
+}
+
+/** Which offsets a zap empties; null when they are its caller's. `unit` is what its numbers count. */
+export function zapRange(start: Value, length: Value, unit: 'bytes' | 'pages', program: Program, file: string): Zapped | null {
+  const bits = unit === 'bytes' ? VFIO_SHIFT_BITS : VFIO_SHIFT_BITS - PAGE_BITS;
+  if (length.op === 'number' && length.number === 0) {
+    if (start.op === 'number' && start.number === 0) return { range: 'everything', firstRegion: null };
+  }
+  const bare = plain(start);
+  if (bare.op === 'name' && bare.name.startsWith('argument ')) return null;
+  if (bare.op === 'number') {
+    if (bare.number === 0 && length.op === 'number' && length.number > 2 ** bits) return { range: 'everything', firstRegion: null };
+    return { range: 'coding', firstRegion: bare.number / 2 ** bits };
+  }
+  if (bare.op === 'call' && /INDEX_TO_OFFSET$/.test(bare.name)) {
+    return { range: unit === 'bytes' ? 'coding' : 'other', firstRegion: regionOf(bare.args[0]!, program, file) };
+  }
+  const shift = findShift(bare);
+  if (shift !== null) {
+    const found = constantOf(shift.args[1]!, program, file);
+    if (found !== null && found !== bits) return { range: 'other', firstRegion: null };
+    return { range: 'coding', firstRegion: bare === shift ? regionOf(shift.args[0]!, program, file) : null };
+  }
+  return { range: isPhysical(bare) ? 'physical' : 'coding', firstRegion: null };
+}
+
+/** The shift of an index to where its region begins. */
+function findShift(value: Value): Value | null {
+  if (value.op === 'binary' && value.name === '<<' && mentionsName(value.args[1]!, OFFSET_SHIFT)) return value;
+  for (const arg of value.args) {
+    const found = findShift(arg);
+    if (found !== null) return found;
+  }
+  return null;
+}
+
+const PCI_REGIONS = ['BAR0', 'BAR1', 'BAR2', 'BAR3', 'BAR4', 'BAR5', 'ROM', 'CONFIG', 'VGA'];
+
+/** The number of a region, by value or by its name in linux/vfio.h. */
+export function regionOf(value: Value, program: Program, file: string): number | null {
+  const bare = plain(value);
+  const name = /^VFIO_PCI_(\w+?)_REGION_INDEX$/.exec(bare.name)?.[1] ?? '';
+  if (bare.op === 'name' && PCI_REGIONS.includes(name)) return PCI_REGIONS.indexOf(name);
+  return constantOf(bare, program, file);
+}
+
+/** Whether a value is the index that the subsystem's shift takes from `vm_pgoff`. */
+export function isRegionIndex(value: Value): boolean {
+  const bare = plain(value);
+  return bare.op === 'binary' && bare.name === '>>' && mentionsPgoff(bare);
 }
 
 const isLength = (value: Value): boolean =>
@@ -174,21 +220,21 @@ export function boundOf({ value, truth }: Fact, facts: ReadonlyMap<string, Fact>
   if (value.name !== '<') return null;
   const small = truth ? left : right;
   const big = truth ? right : left;
-  if (!isLength(small) || mentionsField(big, /^vm_(start|end)$/) || !isSize(big)) return null;
   const difference = plain(big);
-  const subtracts =
-    difference.op === 'binary' && difference.name === '-' && mentionsPgoff(difference.args[1]!);
+  // `length > size - start` and `start > size - length` say the same as a sum, if the difference cannot wrap.
+  const subtracted =
+    difference.op === 'binary' && difference.name === '-' && mentionsVma(difference.args[1]!) ? difference.args[1]! : null;
+  const limit = subtracted === null ? big : difference.args[0]!;
+  const parts = subtracted === null ? [small] : [small, subtracted];
+  if (!parts.some(isLength) || mentionsField(limit, /^vm_(start|end)$/) || !isSize(limit)) return null;
   const isHeld =
-    subtracts &&
+    subtracted === null ||
     [...facts.values()].some((other) => {
       if (other.value.op !== 'binary' || other.value.name !== '<') return false;
       const below = other.truth ? other.value.args[0]! : other.value.args[1]!;
-      return plain(below).key === plain(difference.args[1]!).key;
+      return plain(below).key === plain(subtracted).key;
     });
-  return {
-    hasStart: mentionsPgoff(small) || subtracts,
-    wraps: wraps(small) || wraps(big) || (subtracts && !isHeld),
-  };
+  return { hasStart: parts.some(mentionsPgoff), wraps: parts.some(wraps) || !isHeld };
 }
 
 /** Whether something can be the size of a region: not zero, and not the room between two regions. */
@@ -200,7 +246,8 @@ function isSize(value: Value): boolean {
 }
 
 function wraps(value: Value): boolean {
-  if (value.op === 'call' && value.name.startsWith('checked')) return false;
+  // What an array is indexed with, or a function is asked for, is no part of the sum.
+  if (value.op === 'call' || value.op === 'index' || value.op === 'field') return false;
   if (value.op === 'narrow') {
     const inside = value.args[0]!;
     return (

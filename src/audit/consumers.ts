@@ -2,6 +2,7 @@
  * Code that looks up a VMA which may be VFIO's, sees that it maps pages without a `struct page`, and takes its `vm_pgoff`
  * for their physical page number. That was never promised; it held while drivers happened to store it.
  */
+import { mappedArgument } from './known-calls.ts';
 import type { Ast } from './parser.ts';
 import type { Program } from './program.ts';
 import { type Place, placeOf, type Token } from './tokens.ts';
@@ -42,7 +43,7 @@ export function findConsumers(program: Program, owned: ReadonlySet<FunctionUnit>
     for (const unit of functions) {
       if (owned.has(unit) || !isSuspect(unit, lookers)) continue;
       const { body } = program.parse(unit);
-      const read = body === null ? null : physicalRead(body);
+      const read = body === null ? null : physicalRead(body, unit.name);
       if (read !== null) found.push({ unit, place: placeOf(read.token), token: read.token, last: read.last });
     }
   }
@@ -51,18 +52,21 @@ export function findConsumers(program: Program, owned: ReadonlySet<FunctionUnit>
 
 function isSuspect(unit: FunctionUnit, lookers: readonly FunctionUnit[]): boolean {
   const words = new Set(unit.body.map(({ text }) => text));
-  if (!words.has('vm_pgoff') || words.has('is_cow_mapping')) return false;
-  if (![...words].some((word) => RAW_PAGES.test(word)) || [...words].some((word) => COPY_ON_WRITE.test(word)))
-    return false;
-  if (lookers.includes(unit)) return true;
-  return (
-    unit.params.some(({ type }) => /\bvm_area_struct\b/.test(type)) &&
-    lookers.some(({ body }) => body.some(({ text }) => text === unit.name))
-  );
+  if (!words.has('vm_pgoff')) return false;
+  if (lookers.includes(unit)) return seesRawPages([unit]);
+  if (!unit.params.some(({ type }) => /\bvm_area_struct\b/.test(type))) return false;
+  const callers = lookers.filter(({ body }) => body.some(({ text }) => text === unit.name));
+  return callers.length > 0 && seesRawPages([unit, ...callers]);
+}
+
+/** Whether functions ask for mappings without a struct page, and not for those that remap_pfn_range has numbered. */
+function seesRawPages(units: readonly FunctionUnit[]): boolean {
+  const words = units.flatMap(({ body }) => body.map(({ text }) => text));
+  return words.some((word) => RAW_PAGES.test(word)) && !words.some((word) => COPY_ON_WRITE.test(word));
 }
 
 /** The first read of `vm_pgoff` whose value becomes a physical page or address. */
-function physicalRead(body: Ast): Ast | null {
+function physicalRead(body: Ast, functionName: string): Ast | null {
   const types = new Map<string, string>();
   /** Variables that hold what was read, with the read. */
   const holds = new Map<string, Ast>();
@@ -88,6 +92,11 @@ function physicalRead(body: Ast): Ast | null {
     }
     if (ast.kind === 'init_declarator') assigned(ast.fields['declarator'], ast.fields['value']);
     if (ast.kind === 'assignment_expression') assigned(ast.fields['left'], ast.fields['right']);
+    if (ast.kind === 'call_expression') {
+      const argument = mappedArgument(ast.fields['function']?.text ?? '');
+      if (argument !== null) answer ??= readOf(ast.fields['arguments']?.children[argument], holds);
+    }
+    if (ast.kind === 'return_statement' && PHYSICAL_NAME.test(functionName)) answer ??= readOf(ast.children[0], holds);
     for (const child of ast.children) walk(child);
   };
   walk(body);
@@ -97,7 +106,8 @@ function physicalRead(body: Ast): Ast | null {
 const isFileOffset = (name: string): boolean => /off|index|idx/.test(name);
 
 /** The read of `vm_pgoff` that an arithmetic expression is made of, by itself or through a variable. */
-function readOf(ast: Ast, holds: ReadonlyMap<string, Ast>): Ast | null {
+function readOf(ast: Ast | undefined, holds: ReadonlyMap<string, Ast>): Ast | null {
+  if (ast === undefined) return null;
   if (ast.kind === 'field_expression') return ast.fields['field']?.text === 'vm_pgoff' ? ast : null;
   if (ast.kind === 'identifier') return holds.get(ast.text) ?? null;
   if (

@@ -65,6 +65,7 @@ export interface Zap {
 export const VM_OPS = 'field:vm_ops(vma:)';
 export const VM_OPS_DELEGATED = 'vm_ops were set by another handler';
 
+const VMA_STRUCTURE = /^(const )?struct vm_area_struct$/;
 const MAX_DEPTH = 10;
 /** A function this short is looked into even if no VMA is handed to it. */
 const SHORT_FUNCTION_TOKENS = 60;
@@ -88,14 +89,19 @@ export abstract class Evaluator {
 
   abstract run(unit: FunctionUnit, args: readonly Value[], state: State, caller: Frame | null): Result[];
 
+  /** A statement expression, `({ … })`: its last expression is its value. */
+  abstract evaluateBlock(ast: Ast, state: State, frame: Frame): Result[];
+
   evaluate(ast: Ast | undefined, state: State, frame: Frame): Result[] {
     if (ast === undefined) return [{ state, value: UNKNOWN }];
     switch (ast.kind) {
       case 'parenthesized_expression':
       case 'expression_statement':
         return ast.children[0]?.kind === 'compound_statement'
-          ? [{ state, value: UNKNOWN }]
+          ? this.evaluateBlock(ast.children[0], state, frame)
           : this.evaluate(ast.children[0], state, frame);
+      case 'compound_literal_expression':
+        return this.literal(ast, state, frame);
       case 'number_literal':
         return [{ state, value: parseNumber(ast.text) }];
       case 'char_literal':
@@ -273,9 +279,15 @@ export abstract class Evaluator {
     if (place.op === 'pgoff') {
       state.pgoff = value;
       state.write = { unit: frame.unit, expression: ast, place: placeOf(ast.token), value };
+    } else if (place.op === 'vma') {
+      // The whole structure: a copy that was changed comes back.
+      if (value.op !== 'vma') this.write(PGOFF, this.read(fieldValue(value, 'vm_pgoff'), state), state, frame, ast);
     } else if (place.op === 'name' && place.name.startsWith('local ')) {
       const type = frame.types.get(place.name);
-      state.variables.set(place.name, type === undefined ? value : convertValue(value, type));
+      if (value.op === 'vma' && type !== undefined && VMA_STRUCTURE.test(type)) {
+        state.variables.delete(place.name);
+        state.memory.set(fieldValue(place, 'vm_pgoff').key, state.pgoff);
+      } else state.variables.set(place.name, type === undefined ? value : convertValue(value, type));
     } else if (place.op !== 'unknown') {
       state.memory.set(place.key, value);
       if (place.key === VM_OPS)
@@ -288,7 +300,34 @@ export abstract class Evaluator {
     const key = localName(name, frame);
     frame.types.set(key, type);
     if (value === null) state.variables.delete(key);
-    else state.variables.set(key, convertValue(value, type));
+    else if (value.op === 'vma' && VMA_STRUCTURE.test(type)) {
+      state.variables.delete(key);
+      state.memory.set(fieldValue(nameValue(key), 'vm_pgoff').key, state.pgoff);
+    } else state.variables.set(key, convertValue(value, type));
+  }
+
+  /** The fields that an initializer names, as places of `name`. */
+  protected initialize(name: string, list: Ast | undefined, state: State, frame: Frame): State[] {
+    let states = [state];
+    for (const pair of list?.children ?? []) {
+      const field = pair.children.find(({ kind }) => kind === 'field_designator')?.children[0]?.text;
+      if (field === undefined) continue;
+      states = states.flatMap((before) =>
+        this.evaluate(pair.fields['value'], before, frame).map((result) => {
+          result.state.memory.set(fieldValue(nameValue(name), field).key, result.value);
+          return result.state;
+        }),
+      );
+    }
+    return states;
+  }
+
+  protected literal(ast: Ast, state: State, frame: Frame): Result[] {
+    const name = localName(`literal ${ast.token.at}`, frame);
+    return this.initialize(name, ast.fields['value'], state, frame).map((after) => ({
+      state: after,
+      value: nameValue(name),
+    }));
   }
 
   #variablePlace(name: string, frame: Frame): Value {
@@ -358,6 +397,15 @@ export abstract class Evaluator {
 
   #call(ast: Ast, state: State, frame: Frame): Result[] {
     const target = ast.fields['function'];
+    if (target?.text === 'WRITE_ONCE' || target?.text === 'rcu_assign_pointer') {
+      const [left, right] = ast.fields['arguments']?.children ?? [];
+      return this.evaluate(right, state, frame).flatMap((of) =>
+        this.place(left, of.state, frame).map((to) => {
+          this.write(to.value, of.value, to.state, frame, ast);
+          return { state: to.state, value: of.value };
+        }),
+      );
+    }
     let results: { state: State; args: Value[] }[] = [{ state, args: [] }];
     for (const argument of ast.fields['arguments']?.children ?? []) {
       results = results.flatMap((before) =>
@@ -436,6 +484,12 @@ export abstract class Evaluator {
       this.write(target, checkedValue(checked, args[0] ?? UNKNOWN, args[1] ?? UNKNOWN), state, frame, ast);
       return [{ state, value: callValue(name, args.slice(0, 2)) }];
     }
+    if (/^(__)?(builtin_)?mem(cpy|move)$/.test(name)) {
+      const to = args[0]?.op === 'address' ? args[0].args[0]! : (args[0] ?? UNKNOWN);
+      const from = args[1]?.op === 'address' ? this.read(args[1].args[0]!, state) : (args[1] ?? UNKNOWN);
+      this.write(to, from, state, frame, ast);
+      return [{ state, value: UNKNOWN }];
+    }
     if (name === 'swap') return this.#swap(ast, state, frame);
     if (RANGE_ZAP.test(name) || VMA_ZAP.test(name)) {
       this.zaps.push({ name, args, frame, place });
@@ -464,6 +518,9 @@ export abstract class Evaluator {
         unit.body.length <= SHORT_FUNCTION_TOKENS,
     );
     if (!isWorth) {
+      if (units.length === 0 && /_mmap$/.test(name) && args.some(({ op }) => op === 'vma')) {
+        state.delegations = [...state.delegations, { name, place }];
+      }
       this.#forgetOutputs(name, args, state);
       return [{ state, value }];
     }

@@ -166,18 +166,14 @@ export class Executor extends Evaluator {
   /** `struct request r = { .vma = vma, … }`: each named field is a place of its own. */
   #structure(name: string, type: string, list: Ast, state: State, frame: Frame): State[] {
     this.declare(name, type, null, state, frame);
-    let states = [state];
-    for (const pair of list.children) {
-      const field = pair.children.find(({ kind }) => kind === 'field_designator')?.children[0]?.text;
-      if (field === undefined) continue;
-      states = states.flatMap((before) =>
-        this.evaluate(pair.fields['value'], before, frame).map((result) => {
-          result.state.memory.set(`field:${field}(name:${localName(name, frame)})`, result.value);
-          return result.state;
-        }),
-      );
-    }
-    return states;
+    return this.initialize(localName(name, frame), list, state, frame);
+  }
+
+  override evaluateBlock(ast: Ast, state: State, frame: Frame): Result[] {
+    const last = ast.children.at(-1);
+    const before = this.#statements(ast.children.slice(0, -1), 0, [state], frame).next;
+    if (last?.kind !== 'expression_statement') return before.map((after) => ({ state: after, value: UNKNOWN }));
+    return before.flatMap((after) => this.evaluate(last.children[0], after, frame));
   }
 
   #if(ast: Ast, state: State, frame: Frame): Flow {

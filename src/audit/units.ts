@@ -117,9 +117,12 @@ export function findFieldValues(tokens: readonly Token[]): FieldValue[] {
 
   for (let index = 0; index < tokens.length; index++) {
     const token = tokens[index]!;
-    if (token.text === 'struct' && tokens[index + 1]?.kind === 'word') {
-      const type = tokens[index + 1]!.text;
-      let next = index + 2;
+    if (token.text === 'struct') {
+      const tag = tokens[index + 1]?.kind === 'word' ? tokens[index + 1]! : null;
+      const type = tag?.text ?? '';
+      let next = index + (tag === null ? 1 : 2);
+      // Defined where it is used: `struct variant { … } variants[] = { … }`.
+      if (tokens[next]?.text === '{') next = closing(tokens, next);
       if (tokens[next]?.text === ')' && tokens[next + 1]?.text === '{') initializer(next + 1, type, '');
       while (tokens[next]?.text === '*' || tokens[next]?.text === 'const') next++;
       const variable = tokens[next];

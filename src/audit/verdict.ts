@@ -10,6 +10,8 @@ import {
   decodeOf,
   type FaultFrom,
   faultSource,
+  isRegionIndex,
+  regionOf,
   requiresShared,
 } from './classify.ts';
 import { type Frame, signOf, truthOf, VM_OPS, VM_OPS_DELEGATED } from './evaluate.ts';
@@ -46,6 +48,8 @@ export interface HandlerAnalysis {
   readonly bounds: Bounds;
   /** The condition whose arithmetic wraps, or the first call that maps what was not checked. */
   readonly boundsAt: Place | null;
+  /** Every region that it maps has a smaller index; null when that is not known. */
+  readonly regionsBelow: number | null;
   /** Hands the VMA to a pointer and does nothing else. */
   readonly isDispatcher: boolean;
   /** Whether VM_SHARED holds wherever it hands the VMA on through a pointer. */
@@ -100,6 +104,9 @@ export function analyzeHandler(
         : delegated || callsHandler(executor.visited, unit, all)
           ? 'delegated'
           : 'none';
+  const handsOn =
+    callsHandler(executor.visited, unit, all) ||
+    paths.some(({ state }) => state.delegations.some(({ name }) => name !== 'mmap'));
   const dispatching = paths.filter(({ state }) => state.delegations.length > 0);
   return {
     unit,
@@ -108,7 +115,7 @@ export function analyzeHandler(
     coding,
     write,
     decode:
-      decode.decode === 'none' && mapping === 'delegated' && callsHandler(executor.visited, unit, all)
+      decode.decode === 'none' && mapping === 'delegated' && handsOn
         ? 'helper'
         : decode.decode,
     decodeAt: decode.at,
@@ -118,8 +125,9 @@ export function analyzeHandler(
     faultUnits: fault.units,
     bounds: bounds.bounds,
     boundsAt: bounds.at,
+    regionsBelow: highestRegion(paths, program, unit.file.path),
     isDispatcher:
-      mapping === 'delegated' && dispatching.length > 0 && !callsHandler(executor.visited, unit, all),
+      mapping === 'delegated' && dispatching.length > 0 && !handsOn,
     dispatchesShared:
       dispatching.length > 0 &&
       dispatching.every(({ state }) => [...state.facts.values()].some(requiresShared)),
@@ -259,4 +267,23 @@ function boundsOf(
     }
   }
   return { bounds: { size, shared, overflow }, at };
+}
+
+/** The first region index that no path maps, as far as comparisons of the index with constants say it. */
+function highestRegion(paths: readonly Path[], program: Program, file: string): number | null {
+  let highest: number | null = 0;
+  for (const { state } of paths) {
+    if (state.mappings.length === 0 && !state.memory.has(VM_OPS)) continue;
+    let below: number | null = null;
+    for (const { value, truth } of state.facts.values()) {
+      if (value.op !== 'binary' || !truth || !isRegionIndex(value.args[0]!)) continue;
+      const limit = regionOf(value.args[1]!, program, file);
+      if (limit === null) continue;
+      const end = value.name === '<' ? limit : limit + 1;
+      below = below === null ? end : Math.min(below, end);
+    }
+    if (below === null) return null;
+    highest = Math.max(highest, below);
+  }
+  return highest === 0 ? null : highest;
 }

@@ -3,7 +3,7 @@
  * the numbers that the VMAs have in `vm_pgoff`, or by a list of VMAs, which must hold them.
  */
 import { dirname } from 'node:path/posix';
-import { type Coding, zapRange } from './classify.ts';
+import { type ZapRange, zapRange } from './classify.ts';
 import { argumentsOf, Executor } from './execute.ts';
 import { RANGE_ZAP, VMA_ZAP } from './known-calls.ts';
 import { Program } from './program.ts';
@@ -22,7 +22,9 @@ export interface ZapAnalysis {
 }
 
 interface FoundZap {
-  readonly kind: 'everything' | 'coding' | 'physical' | 'list';
+  readonly kind: ZapRange | 'list';
+  /** The first region of the range, where it is a constant. */
+  readonly firstRegion: number | null;
   readonly place: Place;
   readonly unit: FunctionUnit;
 }
@@ -53,7 +55,7 @@ export class ZapFinder {
     const lists = zaps.filter(({ kind }) => kind === 'list');
     if (lists.length > 0 && this.#isListed(handler, owner)) return answer('hits', lists[0]!);
     const ranges = zaps.filter(({ kind }) => kind !== 'list');
-    const hit = ranges.find(({ kind }) => isHit(kind, handler.coding));
+    const hit = ranges.find((found) => isHit(found, handler));
     if (hit !== undefined) return answer('hits', hit);
     if (ranges.length > 0 && !reachesOnlyRegions(handler)) return answer('misses', ranges[0]!);
     return { zap: 'never', at: null, units: [] };
@@ -114,13 +116,16 @@ export class ZapFinder {
     for (const { name, args, place } of executor.zaps) {
       if (VMA_ZAP.test(name)) {
         // Its own VMA, in an error path or when a process forks: that takes nothing away from anybody.
-        if (args[0] !== undefined && args[0].op !== 'vma') zaps.push({ kind: 'list', place, unit });
+        if (args[0] !== undefined && args[0].op !== 'vma') zaps.push({ kind: 'list', firstRegion: null, place, unit });
         continue;
       }
       const [, start, length] = args;
-      const kind = start === undefined || length === undefined ? 'coding' : zapRange(start, length);
-      if (kind === null) isWrapper = true;
-      else zaps.push({ kind, place, unit });
+      const range =
+        start === undefined || length === undefined
+          ? null
+          : zapRange(start, length, name === 'unmap_mapping_pages' ? 'pages' : 'bytes', this.#program, unit.file.path);
+      if (range === null) isWrapper = true;
+      else zaps.push({ kind: range.range, firstRegion: range.firstRegion, place, unit });
     }
     return { zaps, isWrapper };
   }
@@ -141,12 +146,11 @@ export class ZapFinder {
 /** Regions of their own, which are no BARs: a zap of the BARs is right to leave them alone. */
 const reachesOnlyRegions = (handler: HandlerAnalysis): boolean => handler.role === 'vfio_pci_regops';
 
-function isHit(kind: FoundZap['kind'], coding: Coding): boolean {
-  return (
-    kind === 'everything' ||
-    (kind === 'coding' && coding === 'kept') ||
-    (kind === 'physical' && coding === 'pfn')
-  );
+function isHit({ kind, firstRegion }: FoundZap, { coding, regionsBelow }: HandlerAnalysis): boolean {
+  if (kind === 'everything') return true;
+  if (kind === 'physical') return coding === 'pfn';
+  const isBeyond = firstRegion !== null && regionsBelow !== null && firstRegion >= regionsBelow;
+  return kind === 'coding' && coding === 'kept' && !isBeyond;
 }
 
 const answer = (zap: ZapVerdict, { place, unit }: FoundZap): ZapAnalysis => ({
