@@ -21,6 +21,8 @@ import { type Candidate, differences, type Observed, runHandlers } from './run.t
 const scratch = mkdtempSync(join(tmpdir(), 'vfio-corpus-run-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 const withCompiler = test.skipIf(spawnSync('gcc', ['--version']).status !== 0);
+/** Three programs of a hundred files each: seconds where nothing else runs. */
+const BUILD_TIMEOUT_MS = 180_000;
 
 const entries = driverEntries();
 const whole = Object.entries(entries).filter((pair): pair is [string, DriverEntry] => !isPart(pair[1]));
@@ -39,7 +41,7 @@ function allDrivers(): Candidate[] {
   }));
 }
 
-withCompiler('every handler does what its verdict says', () => {
+withCompiler('every handler does what its verdict says', { timeout: BUILD_TIMEOUT_MS }, () => {
   const runs = [[], ['-DCONFIG_TOY_LEGACY', '-DCONFIG_TOY_COMPAT']].map((defines) =>
     runHandlers(scratch, allDrivers(), defines),
   );
@@ -64,7 +66,7 @@ function seenBroken(rule: RuleName, seen: Observed): boolean | undefined {
   return undefined;
 }
 
-withCompiler('every edit of a driver breaks the rule that it says', () => {
+withCompiler('every edit of a driver breaks the rule that it says', { timeout: BUILD_TIMEOUT_MS }, () => {
   const edits = mutations().flatMap((mutation, index) => {
     const entry = entries[mutation.file] as DriverEntry;
     if (mutation.expect.rules.includes('pgoff-read-as-pfn')) return [];

@@ -124,6 +124,11 @@ struct file_operations {
 	int (*mmap)(struct file *file, struct vm_area_struct *vma);
 };
 
+static inline unsigned long vma_pages(const struct vm_area_struct *vma)
+{
+	return (vma->vm_end - vma->vm_start) >> PAGE_SHIFT;
+}
+
 extern struct mm_struct *current_mm;
 pgprot_t pgprot_noncached(pgprot_t prot);
 int remap_pfn_range(struct vm_area_struct *vma, unsigned long address, unsigned long pfn, unsigned long size,

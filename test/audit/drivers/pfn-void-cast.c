@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+/* The helper takes a void pointer and casts it. */
+#include <linux/vfio.h>
+#include <linux/vfio_pci_core.h>
+#include "toy.h"
+
+static void pfn_void_cast_note(void *area, unsigned long page)
+{
+	((struct vm_area_struct *)area)->vm_pgoff = page;
+}
+
+static int pfn_void_cast_mmap(struct vfio_device *core, struct vm_area_struct *vma)
+{
+	struct toy_device *toy = container_of(core, struct toy_device, vdev);
+	unsigned int index = vma->vm_pgoff >> (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT);
+	u64 page = vma->vm_pgoff & ((1UL << (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT)) - 1);
+	u64 length = vma->vm_end - vma->vm_start;
+	struct toy_region *region;
+
+	if (!(vma->vm_flags & VM_SHARED) || index >= TOY_REGIONS)
+		return -EINVAL;
+	region = &toy->regions[index];
+	if ((page << PAGE_SHIFT) + length > region->size)
+		return -EINVAL;
+	pfn_void_cast_note(vma, (region->addr >> PAGE_SHIFT) + page);
+	return remap_pfn_range(vma, vma->vm_start, vma->vm_pgoff, length, vma->vm_page_prot);
+}
+
+static const struct vfio_device_ops pfn_void_cast_ops = {
+	.name = "pfn_void_cast",
+	.mmap = pfn_void_cast_mmap,
+};
