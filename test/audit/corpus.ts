@@ -7,7 +7,8 @@
  * - Every field but `mapping` speaks of the whole call: a handler that delegates has the coding, fault, zap and bounds
  *   of what it delegates to, and a check made by its only caller counts.
  * - `codingAt` is the statement in a function; where a macro writes, the line that uses the macro. Of several writes
- *   it is the last that survives a success.
+ *   it is the last that survives a success. What remap_pfn_range does to a private mapping by itself (it stores the pfn)
+ *   is not the driver's write.
  * - `overflow` is about values: a sum that a mask or a wide type keeps from wrapping is no overflow.
  * - `zap` of an owner whose zaps leave a kind of mapping out on purpose (the device-specific regions of vfio-pci) is
  *   `never` for that kind. A range of length 0 is everything from its start. A range in one numbering misses mappings
