@@ -9,6 +9,7 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmdirSync,
   rmSync,
@@ -31,10 +32,12 @@ const LEFT_OUT = [
   'tools/testing/*/*',
   'tools/perf/*/*',
   'sound/*/*/*.[ch]',
-  ...'alpha arc arm csky hexagon ia64 loongarch m68k microblaze mips nds32 nios2 openrisc parisc sh sparc um xtensa'
+  ...'alpha arc arm c6x csky h8300 hexagon ia64 loongarch m68k microblaze mips nds32 nios2 openrisc parisc sh sparc um xtensa'
     .split(' ')
     .map((name) => `arch/${name}`),
 ];
+/** Changes with what is left out: a folder that was unpacked otherwise is fetched again. */
+const LAYOUT = 'layout 2';
 const PROGRESS_MS = 5_000;
 const LOCK_WAIT_MS = 40 * 60_000;
 
@@ -125,7 +128,7 @@ async function fetchSource(cache, version, DebianPackages) {
     ]);
     await withProgress(`${version}: unpacked`, tree, unpacking);
     const deb822 = readdirSync(deb).find((file) => file.endsWith('.deb'));
-    writeFileSync(join(tree, '.complete'), `${deb822}\n`);
+    writeFileSync(join(tree, '.complete'), `${deb822}\n${LAYOUT}\n`);
     rmSync(target, { recursive: true, force: true });
     renameSync(tree, target);
   } finally {
@@ -146,7 +149,8 @@ const cache = join(cacheFolder(), 'linux-source');
 mkdirSync(cache, { recursive: true });
 try {
   for (const version of wanted.length > 0 ? wanted : SUITES.keys()) {
-    const complete = () => existsSync(join(cache, version, '.complete'));
+    const marker = join(cache, version, '.complete');
+    const complete = () => existsSync(marker) && readFileSync(marker, 'utf8').includes(LAYOUT);
     if (!complete()) {
       await locked(join(cache, `.lock-${version}`), async () => {
         if (!complete()) await fetchSource(cache, version, DebianPackages);

@@ -118,7 +118,10 @@ export async function audit(options: AuditOptions): Promise<Audit> {
     ...consumers.map(consumerFinding),
   ];
   const sources = new Map(collected.sources.map((source) => [source.path, source]));
-  const wanted = once(all).filter(({ rule }) => options.rules === undefined || options.rules.includes(rule));
+  const files = new Map(judged.map(({ analysis }) => [analysis.unit.name, analysis.unit.file.path]));
+  const wanted = once(all, (handler) => files.get(handler)).filter(
+    ({ rule }) => options.rules === undefined || options.rules.includes(rule),
+  );
   const findings = wanted.filter(
     (finding) => !isIgnored(finding, sources) && baseline?.has(fingerprint(finding)) !== true,
   );
@@ -191,12 +194,19 @@ function inheritShared(analyses: readonly HandlerAnalysis[]): (analysis: Handler
       : analysis;
 }
 
-/** Two handlers that share a helper find the same thing there. */
-function once(findings: readonly Finding[]): Finding[] {
+/** Handlers that share a helper find the same thing there: one finding, under the handler that is nearest. */
+function once(findings: readonly Finding[], fileOf: (handler: string) => string | undefined): Finding[] {
   const byPlace = new Map<string, Finding>();
   for (const finding of findings) {
-    const key = `${finding.rule} ${finding.file} ${finding.line} ${finding.column} ${finding.function}`;
-    if (!byPlace.has(key)) byPlace.set(key, finding);
+    const key = `${finding.rule} ${finding.file} ${finding.line} ${finding.column}`;
+    const before = byPlace.get(key);
+    if (before === undefined) {
+      byPlace.set(key, finding);
+      continue;
+    }
+    const handlers = [...new Set([...before.handlers, ...finding.handlers])];
+    const nearest = fileOf(finding.function) === finding.file ? finding : before;
+    byPlace.set(key, { ...nearest, handlers });
   }
   return [...byPlace.values()];
 }
@@ -206,7 +216,7 @@ function onceByPlace(fixes: readonly Fix[]): Fix[] {
 }
 
 const isReported = (findings: readonly Finding[], unit: FunctionUnit): boolean =>
-  findings.some(({ rule, function: name }) => rule === 'pgoff-overwritten' && name === unit.name);
+  findings.some(({ rule, handlers }) => rule === 'pgoff-overwritten' && handlers.includes(unit.name));
 
 function coverageOf(program: Program, visited: ReadonlySet<FunctionUnit>): Coverage {
   let functions = 0;

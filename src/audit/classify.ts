@@ -143,7 +143,13 @@ export interface Zapped {
 }
 
 /** Which offsets a zap empties; null when they are its caller's. `unit` is what its numbers count. */
-export function zapRange(start: Value, length: Value, unit: 'bytes' | 'pages', program: Program, file: string): Zapped | null {
+export function zapRange(
+  start: Value,
+  length: Value,
+  unit: 'bytes' | 'pages',
+  program: Program,
+  file: string,
+): Zapped | null {
   const bits = unit === 'bytes' ? VFIO_SHIFT_BITS : VFIO_SHIFT_BITS - PAGE_BITS;
   if (length.op === 'number' && length.number === 0) {
     if (start.op === 'number' && start.number === 0) return { range: 'everything', firstRegion: null };
@@ -151,11 +157,15 @@ export function zapRange(start: Value, length: Value, unit: 'bytes' | 'pages', p
   const bare = plain(start);
   if (bare.op === 'name' && bare.name.startsWith('argument ')) return null;
   if (bare.op === 'number') {
-    if (bare.number === 0 && length.op === 'number' && length.number > 2 ** bits) return { range: 'everything', firstRegion: null };
+    if (bare.number === 0 && length.op === 'number' && length.number > 2 ** bits)
+      return { range: 'everything', firstRegion: null };
     return { range: 'coding', firstRegion: bare.number / 2 ** bits };
   }
   if (bare.op === 'call' && /INDEX_TO_OFFSET$/.test(bare.name)) {
-    return { range: unit === 'bytes' ? 'coding' : 'other', firstRegion: regionOf(bare.args[0]!, program, file) };
+    return {
+      range: unit === 'bytes' ? 'coding' : 'other',
+      firstRegion: regionOf(bare.args[0]!, program, file),
+    };
   }
   const shift = findShift(bare);
   if (shift !== null) {
@@ -168,7 +178,8 @@ export function zapRange(start: Value, length: Value, unit: 'bytes' | 'pages', p
 
 /** The shift of an index to where its region begins. */
 function findShift(value: Value): Value | null {
-  if (value.op === 'binary' && value.name === '<<' && mentionsName(value.args[1]!, OFFSET_SHIFT)) return value;
+  if (value.op === 'binary' && value.name === '<<' && mentionsName(value.args[1]!, OFFSET_SHIFT))
+    return value;
   for (const arg of value.args) {
     const found = findShift(arg);
     if (found !== null) return found;
@@ -223,7 +234,9 @@ export function boundOf({ value, truth }: Fact, facts: ReadonlyMap<string, Fact>
   const difference = plain(big);
   // `length > size - start` and `start > size - length` say the same as a sum, if the difference cannot wrap.
   const subtracted =
-    difference.op === 'binary' && difference.name === '-' && mentionsVma(difference.args[1]!) ? difference.args[1]! : null;
+    difference.op === 'binary' && difference.name === '-' && mentionsVma(difference.args[1]!)
+      ? difference.args[1]!
+      : null;
   const limit = subtracted === null ? big : difference.args[0]!;
   const parts = subtracted === null ? [small] : [small, subtracted];
   if (!parts.some(isLength) || mentionsField(limit, /^vm_(start|end)$/) || !isSize(limit)) return null;

@@ -96,7 +96,8 @@ function physicalRead(body: Ast, functionName: string): Ast | null {
       const argument = mappedArgument(ast.fields['function']?.text ?? '');
       if (argument !== null) answer ??= readOf(ast.fields['arguments']?.children[argument], holds);
     }
-    if (ast.kind === 'return_statement' && PHYSICAL_NAME.test(functionName)) answer ??= readOf(ast.children[0], holds);
+    if (ast.kind === 'return_statement' && PHYSICAL_NAME.test(functionName))
+      answer ??= readOf(ast.children[0], holds);
     for (const child of ast.children) walk(child);
   };
   walk(body);

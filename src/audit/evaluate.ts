@@ -281,7 +281,8 @@ export abstract class Evaluator {
       state.write = { unit: frame.unit, expression: ast, place: placeOf(ast.token), value };
     } else if (place.op === 'vma') {
       // The whole structure: a copy that was changed comes back.
-      if (value.op !== 'vma') this.write(PGOFF, this.read(fieldValue(value, 'vm_pgoff'), state), state, frame, ast);
+      if (value.op !== 'vma')
+        this.write(PGOFF, this.read(fieldValue(value, 'vm_pgoff'), state), state, frame, ast);
     } else if (place.op === 'name' && place.name.startsWith('local ')) {
       const type = frame.types.get(place.name);
       if (value.op === 'vma' && type !== undefined && VMA_STRUCTURE.test(type)) {

@@ -172,7 +172,8 @@ export class Executor extends Evaluator {
   override evaluateBlock(ast: Ast, state: State, frame: Frame): Result[] {
     const last = ast.children.at(-1);
     const before = this.#statements(ast.children.slice(0, -1), 0, [state], frame).next;
-    if (last?.kind !== 'expression_statement') return before.map((after) => ({ state: after, value: UNKNOWN }));
+    if (last?.kind !== 'expression_statement')
+      return before.map((after) => ({ state: after, value: UNKNOWN }));
     return before.flatMap((after) => this.evaluate(last.children[0], after, frame));
   }
 

@@ -14,5 +14,7 @@ export {
 export type { Edit, Fix } from './fix.ts';
 export type { Role } from './handlers.ts';
 export { type Finding, RULES, type Rule, type Severity } from './rules.ts';
+export { toSarif } from './sarif.ts';
 export type { Place } from './tokens.ts';
+export { patchOf } from './unified-diff.ts';
 export type { Bounds, MappingTime } from './verdict.ts';

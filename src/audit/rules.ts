@@ -75,7 +75,10 @@ export interface Finding {
   readonly line: number;
   readonly column: number;
   readonly endColumn: number;
+  /** The handler, or the function that reads. */
   readonly function: string;
+  /** All handlers that come by this place. */
+  readonly handlers: readonly string[];
 }
 
 export function handlerFindings(handler: HandlerAnalysis, zap: ZapAnalysis): Finding[] {
@@ -83,7 +86,7 @@ export function handlerFindings(handler: HandlerAnalysis, zap: ZapAnalysis): Fin
   const { unit, write, coding, bounds } = handler;
   const at = (place: Place | null): Spot => (place === null ? spotOfUnit(unit) : spotOfLine(place, unit));
   const add = (rule: string, severity: Severity, message: string, spot: Spot): void => {
-    found.push({ rule, severity, message, function: unit.name, ...spot });
+    found.push({ rule, severity, message, function: unit.name, handlers: [unit.name], ...spot });
   };
   const zapped = zap.at === null ? '' : ` at ${zap.at.file}:${zap.at.line}`;
 
@@ -160,6 +163,7 @@ export function consumerFinding(consumer: Consumer): Finding {
     message:
       "takes vm_pgoff of a mapping that may be VFIO's for a physical page number; follow_pfnmap_start() asks the page table",
     function: consumer.unit.name,
+    handlers: [],
     ...spotOfTokens(consumer.token, consumer.last),
   };
 }

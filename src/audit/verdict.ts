@@ -114,10 +114,7 @@ export function analyzeHandler(
     registrations,
     coding,
     write,
-    decode:
-      decode.decode === 'none' && mapping === 'delegated' && handsOn
-        ? 'helper'
-        : decode.decode,
+    decode: decode.decode === 'none' && mapping === 'delegated' && handsOn ? 'helper' : decode.decode,
     decodeAt: decode.at,
     mapping,
     mappedAt: own[0]?.place ?? null,
@@ -126,8 +123,7 @@ export function analyzeHandler(
     bounds: bounds.bounds,
     boundsAt: bounds.at,
     regionsBelow: highestRegion(paths, program, unit.file.path),
-    isDispatcher:
-      mapping === 'delegated' && dispatching.length > 0 && !handsOn,
+    isDispatcher: mapping === 'delegated' && dispatching.length > 0 && !handsOn,
     dispatchesShared:
       dispatching.length > 0 &&
       dispatching.every(({ state }) => [...state.facts.values()].some(requiresShared)),

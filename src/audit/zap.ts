@@ -116,14 +116,21 @@ export class ZapFinder {
     for (const { name, args, place } of executor.zaps) {
       if (VMA_ZAP.test(name)) {
         // Its own VMA, in an error path or when a process forks: that takes nothing away from anybody.
-        if (args[0] !== undefined && args[0].op !== 'vma') zaps.push({ kind: 'list', firstRegion: null, place, unit });
+        if (args[0] !== undefined && args[0].op !== 'vma')
+          zaps.push({ kind: 'list', firstRegion: null, place, unit });
         continue;
       }
       const [, start, length] = args;
       const range =
         start === undefined || length === undefined
           ? null
-          : zapRange(start, length, name === 'unmap_mapping_pages' ? 'pages' : 'bytes', this.#program, unit.file.path);
+          : zapRange(
+              start,
+              length,
+              name === 'unmap_mapping_pages' ? 'pages' : 'bytes',
+              this.#program,
+              unit.file.path,
+            );
       if (range === null) isWrapper = true;
       else zaps.push({ kind: range.range, firstRegion: range.firstRegion, place, unit });
     }

@@ -6,6 +6,7 @@
 import { Command, CommanderError } from 'commander';
 import { VfioError } from '../core/index.ts';
 import { DeviceSetupError } from '../server/index.ts';
+import { auditCommand } from './audit.ts';
 import { demoCommand } from './demo.ts';
 import { doctorCommand } from './doctor.ts';
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE } from './exit-codes.ts';
@@ -24,6 +25,7 @@ Examples:
   vfio qemu edu ram -- -nographic -kernel bzImage -append console=ttyS0
   vfio inspect /tmp/edu.sock
   vfio explore --matrix
+  vfio audit ~/linux
   vfio help serve
 
 Exit codes: 0 ok, 1 a finding or a failure, 2 wrong command line`;
@@ -41,6 +43,7 @@ function program(): Command {
     demoCommand(),
     doctorCommand(),
     exploreCommand(),
+    auditCommand(),
   ]) {
     subcommand.copyInheritedSettings(command).exitOverride();
     command.addCommand(subcommand);

@@ -15,6 +15,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   client: ['abi', 'core', 'sys', 'memory'],
   sim: ['core'],
   explore: ['core', 'sim'],
+  audit: ['core'],
   testing: ['abi', 'core', 'bus', 'sys', 'memory', 'server', 'client'],
   devices: ['abi', 'core', 'bus'],
   drivers: ['abi', 'core', 'client', 'devices'],
@@ -31,6 +32,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'qemu',
     'sim',
     'explore',
+    'audit',
   ],
   '.': ['abi', 'core', 'bus', 'sys', 'memory', 'server', 'client', 'devices', 'drivers'],
 };
