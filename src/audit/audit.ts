@@ -3,14 +3,14 @@
  */
 import { type Collected, collect } from './collect.ts';
 import { type Consumer, findConsumers } from './consumers.ts';
-import { type Fix, fixOverwrite } from './fix.ts';
+import { applyEdits, type Edit, type Fix, fixOverwrite } from './fix.ts';
 import { findCandidates, type Role } from './handlers.ts';
 import { FunctionParser } from './parser.ts';
 import { Program } from './program.ts';
 import { consumerFinding, type Finding, handlerFindings } from './rules.ts';
 import { changedLines, type LineRanges, touches } from './since.ts';
 import { fingerprint, isIgnored, readBaseline } from './suppress.ts';
-import type { Place } from './tokens.ts';
+import { type Place, type SourceFile, sourceFile } from './tokens.ts';
 import type { FunctionUnit } from './units.ts';
 import { analyzeHandler, type Bounds, type HandlerAnalysis, type MappingTime } from './verdict.ts';
 import { ZapFinder, type ZapVerdict } from './zap.ts';
@@ -91,7 +91,8 @@ export async function audit(options: AuditOptions): Promise<Audit> {
   const collected = collect(options.paths, progress);
   const changed = options.since === undefined ? null : await changedLines(collected.root, options.since);
   progress(`reading ${collected.sources.length} files`);
-  const program = new Program(collected.sources, await FunctionParser.load());
+  const parser = await FunctionParser.load();
+  const program = new Program(collected.sources, parser);
   const candidates = findCandidates(program);
   const units = new Set(candidates.map(({ unit }) => unit));
   const analyses = candidates.map((candidate) => {
@@ -128,7 +129,11 @@ export async function audit(options: AuditOptions): Promise<Audit> {
   const fixes = judged
     .map(({ analysis }) => analysis)
     .filter(({ unit, write }) => write !== null && isReported(findings, unit))
-    .map((analysis) => fixOverwrite(analysis, program));
+    .map((analysis) =>
+      fixOverwrite(analysis, program, (path, edits) =>
+        judgeEdited(analysis, collected.sources, parser, path, edits),
+      ),
+    );
   return {
     report: {
       root: collected.root,
@@ -170,6 +175,29 @@ const placeOfUnit = (unit: FunctionUnit): ConsumerReport => ({
   function: unit.name,
 });
 const asReport = ({ unit, place }: Consumer): ConsumerReport => ({ ...place, function: unit.name });
+
+/** The verdict on a handler when one of its files had been edited. */
+function judgeEdited(
+  { unit, visited, registrations }: HandlerAnalysis,
+  sources: readonly SourceFile[],
+  parser: FunctionParser,
+  path: string,
+  edits: readonly Edit[],
+): HandlerAnalysis | null {
+  const needed = new Set([...visited].map(({ file }) => file.path));
+  for (const { place } of registrations) needed.add(place.file);
+  const own = sources
+    .filter((source) => needed.has(source.path) || source.path.endsWith('.h'))
+    .map((source) => (source.path === path ? sourceFile(path, applyEdits(source.text, edits)) : source));
+  const program = new Program(own, parser);
+  const candidates = findCandidates(program);
+  const edited = candidates.find(
+    (one) => one.unit.name === unit.name && one.unit.file.path === unit.file.path,
+  );
+  return edited === undefined
+    ? null
+    : analyzeHandler(program, edited, new Set(candidates.map((one) => one.unit)));
+}
 
 interface Span extends Place {
   readonly endLine: number;

@@ -5,7 +5,6 @@
 import type { Consumer } from './consumers.ts';
 import { lineAt, type Place, type SourceFile, type Token } from './tokens.ts';
 import type { FunctionUnit } from './units.ts';
-import { describe } from './value.ts';
 import type { HandlerAnalysis } from './verdict.ts';
 import type { ZapAnalysis } from './zap.ts';
 
@@ -100,7 +99,7 @@ export function handlerFindings(handler: HandlerAnalysis, zap: ZapAnalysis): Fin
     add(
       'pgoff-overwritten',
       zap.zap === 'misses' ? 'error' : 'warning',
-      `stores the page number ${describe(write.value)} in vm_pgoff; the mapping no longer names its region, and ${consequence}`,
+      `stores a physical page number in vm_pgoff: the mapping no longer names its region, and ${consequence}`,
       spotOfTokens(write.expression.token, write.expression.last),
     );
   }
@@ -108,7 +107,7 @@ export function handlerFindings(handler: HandlerAnalysis, zap: ZapAnalysis): Fin
     add(
       'pgoff-own-coding',
       'note',
-      `leaves ${describe(write.value)} in vm_pgoff, which is no coding that VFIO knows`,
+      'leaves something in vm_pgoff that is neither the region coding nor a page number',
       spotOfTokens(write.expression.token, write.expression.last),
     );
   }

@@ -126,34 +126,3 @@ export const mentionsField = (value: Value, pattern: RegExp): boolean =>
   some(value, ({ op, name }) => op === 'field' && pattern.test(name));
 export const mentionsName = (value: Value, pattern: RegExp): boolean =>
   some(value, ({ op, name }) => (op === 'name' || op === 'call') && pattern.test(name));
-
-/** For people. */
-export function describe(value: Value): string {
-  const [first, second] = value.args;
-  switch (value.op) {
-    case 'vma':
-      return 'vma';
-    case 'vmf':
-      return 'vmf';
-    case 'pgoff':
-      return 'vm_pgoff';
-    case 'field':
-      return `${describe(first!)}.${value.name}`;
-    case 'index':
-      return `${describe(first!)}[${describe(second!)}]`;
-    case 'binary':
-      return `(${describe(first!)} ${value.name} ${describe(second!)})`;
-    case 'unary':
-      return value.name === 'widened' ? describe(first!) : `${value.name}${describe(first!)}`;
-    case 'narrow':
-      return describe(first!);
-    case 'address':
-      return `&${describe(first!)}`;
-    case 'call':
-      return `${value.name}(${value.args.map(describe).join(', ')})`;
-    case 'unknown':
-      return '?';
-    default:
-      return value.name;
-  }
-}

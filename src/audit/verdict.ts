@@ -43,6 +43,8 @@ export interface HandlerAnalysis {
   readonly decodeAt: Place | null;
   readonly mapping: MappingTime;
   readonly mappedAt: Place | null;
+  /** What is mapped on all paths, to compare with. */
+  readonly mapped: string;
   readonly faultFrom: FaultFrom | null;
   readonly faultUnits: readonly FunctionUnit[];
   readonly bounds: Bounds;
@@ -118,6 +120,13 @@ export function analyzeHandler(
     decodeAt: decode.at,
     mapping,
     mappedAt: own[0]?.place ?? null,
+    mapped: [
+      ...new Set(
+        paths.flatMap(({ state }) => state.mappings.map(({ name, pages }) => `${name} ${pages.key}`)),
+      ),
+    ]
+      .sort()
+      .join('\n'),
     faultFrom: fault.from,
     faultUnits: fault.units,
     bounds: bounds.bounds,
