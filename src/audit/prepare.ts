@@ -15,6 +15,7 @@ const ATTRIBUTE_WORDS = new Set(
 );
 const ATTRIBUTE_CALLS =
   /^(__attribute__|__attribute|__aligned|__printf|__scanf|__acquires|__releases|__must_hold|__section|__free|__cleanup|__no_sanitize|__counted_by|__bos|__guarded_by|__cond_acquires|__asm__)$/;
+const TYPE_OF = /^(typeof|__typeof__|__typeof|typeof_unqual|__typeof_unqual__)$/;
 /** Their block runs once. */
 const BLOCK_MACRO = /^(scoped_\w+|__scoped_\w+|with_\w+)$/;
 const CONTROL =
@@ -66,12 +67,14 @@ function dropAttributes(tokens: readonly Token[]): Token[] {
         index = closing(tokens, index + 1) - 1;
         continue;
       }
-      if (token.text === '__typeof__' || token.text === '__typeof' || token.text === 'typeof_unqual') {
-        out.push({ ...token, text: 'typeof' });
+      // Any type will do that takes a value of 64 bits.
+      if (TYPE_OF.test(token.text) && next?.text === '(') {
+        index = closing(tokens, index + 1) - 1;
+        out.push({ ...token, text: 'size_t' });
         continue;
       }
       if (token.text === '__auto_type' || token.text === 'auto') {
-        out.push({ ...token, text: 'int' });
+        out.push({ ...token, text: 'size_t' });
         continue;
       }
     }

@@ -10,7 +10,7 @@ const ESCAPE = '\u001b[';
 const GREEN = `${ESCAPE}32m`;
 
 describe('help', () => {
-  test.each([[], ['serve'], ['qemu'], ['inspect'], ['demo'], ['doctor']])(
+  test.each([[], ['serve'], ['qemu'], ['inspect'], ['demo'], ['doctor'], ['audit']])(
     '%s --help shows examples and exit codes',
     (...words) => {
       const { code, stdout, stderr } = vfio([...words, '--help']);
@@ -46,6 +46,7 @@ describe('wrong command lines end with exit code 2 and the next step', () => {
       'Leave --worker or --control',
     ],
     ['--pty for no serial port', ['serve', 'edu:/tmp/x.sock', '--pty'], 'Serve serial, or leave --pty out'],
+    ['a rule that is none', ['audit', '.', '--rule', 'pgoff'], 'There are pgoff-overwritten,'],
     ['--pty=', ['serve', 'serial:/tmp/x.sock', '--pty='], 'Write --pty, or --pty=PATH'],
     [
       '--pty in another thread',
