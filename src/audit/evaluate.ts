@@ -2,10 +2,11 @@
  * Expressions: what they are worth on a path, and what they do to it. An expression may split its path in several, where
  * it decides something (`&&`, `?:`) or calls a function that can return in several ways.
  */
+import { normalize, truthOf } from './conditions.ts';
 import { CHECKED, checkedValue, knownValue, mappedArgument, RANGE_ZAP, VMA_ZAP } from './known-calls.ts';
 import type { Ast } from './parser.ts';
 import type { Program } from './program.ts';
-import { type Fact, mergeStates, type State } from './state.ts';
+import { mergeStates, type State } from './state.ts';
 import { type Place, placeOf } from './tokens.ts';
 import type { FunctionUnit } from './units.ts';
 import {
@@ -591,62 +592,4 @@ function parseNumber(text: string): Value {
   const digits = text.replace(/[uUlL]+$/, '');
   const number = /^0[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : Number(digits);
   return Number.isFinite(number) ? numberValue(number) : nameValue(text);
-}
-
-/** A condition in the one form that facts are kept in: only `<`, `==` and plain truth. */
-function normalize(value: Value): { value: Value; negated: boolean } {
-  if (value.op === 'unary' && value.name === '!') {
-    const inner = normalize(value.args[0]!);
-    return { value: inner.value, negated: !inner.negated };
-  }
-  if (value.op !== 'binary' || !COMPARISON.test(value.name)) return { value, negated: false };
-  const [left, right] = value.args as [Value, Value];
-  const isZero = right.op === 'number' && right.number === 0;
-  switch (value.name) {
-    case '==':
-      return isZero
-        ? { value: normalize(left).value, negated: !normalize(left).negated }
-        : { value, negated: false };
-    case '!=':
-      return isZero ? normalize(left) : { value: binaryValue('==', left, right), negated: true };
-    case '>':
-      return { value: binaryValue('<', right, left), negated: false };
-    case '>=':
-      return { value: binaryValue('<', left, right), negated: true };
-    case '<=':
-      return { value: binaryValue('<', right, left), negated: true };
-    default:
-      return { value, negated: false };
-  }
-}
-
-/** Whether a condition is already decided. */
-export function truthOf(value: Value, facts: ReadonlyMap<string, Fact>): boolean | null {
-  if (value.op === 'number') return value.number !== 0;
-  const known = facts.get(value.key);
-  if (known !== undefined) return known.truth;
-  if (value.op === 'address' || value.op === 'vma') return true;
-  if (value.op === 'unary' && value.name === '-' && value.args[0]!.op === 'name') return true;
-  if (value.op === 'binary' && (value.name === '<' || value.name === '==')) {
-    const [left, right] = value.args as [Value, Value];
-    const a = signOf(left);
-    const b = signOf(right);
-    if (value.name === '==' && left.key === right.key && left.op !== 'unknown') return true;
-    if (left.op === 'number' && right.op === 'number') {
-      return value.name === '<' ? left.number < right.number : left.number === right.number;
-    }
-    if (value.name === '<' && a === -1 && b === 0) return true;
-    // A value that is known to be zero is not below zero.
-    if (value.name === '<' && b === 0 && facts.get(left.key)?.truth === false) return false;
-  }
-  return null;
-}
-
-/** -1 for `-EINVAL`, 0 for zero, null when nobody knows. */
-export function signOf(value: Value): -1 | 0 | 1 | null {
-  if (value.op === 'number') return Math.sign(value.number) as -1 | 0 | 1;
-  if (value.op === 'unary' && value.name === '-' && value.args[0]!.op === 'name') {
-    return /^E[A-Z0-9]+$/.test(value.args[0]!.name) ? -1 : null;
-  }
-  return null;
 }

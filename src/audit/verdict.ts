@@ -14,7 +14,8 @@ import {
   regionOf,
   requiresShared,
 } from './classify.ts';
-import { type Frame, signOf, truthOf, VM_OPS, VM_OPS_DELEGATED } from './evaluate.ts';
+import { signOf, truthOf } from './conditions.ts';
+import { type Frame, VM_OPS, VM_OPS_DELEGATED } from './evaluate.ts';
 import { argumentsOf, Executor } from './execute.ts';
 import type { Candidate, Registration, Role } from './handlers.ts';
 import { CHECKS_SIZE } from './known-calls.ts';

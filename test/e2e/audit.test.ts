@@ -1,14 +1,18 @@
 /*
  * `vfio audit` as a user runs it: output, files, exit codes.
  */
-import { cpSync, existsSync, readFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { DRIVERS_FOLDER } from '../audit/corpus.ts';
-import { inFolder, onTerminal, vfio } from './support.ts';
+import { vfio } from './support.ts';
+
+const scratch = mkdtempSync(join(tmpdir(), 'vfio-e2e-audit-'));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 function copied(...names: string[]): string {
-  const folder = inFolder('drivers');
+  const folder = mkdtempSync(join(scratch, 'drivers-'));
   for (const name of ['toy.h', ...names]) cpSync(join(DRIVERS_FOLDER, name), join(folder, name));
   return folder;
 }
@@ -52,9 +56,7 @@ describe('vfio audit', () => {
   test('a baseline makes the next run clean', () => {
     const folder = copied('pfn-direct.c');
     const baseline = join(folder, 'known.json');
-    const script = `"${process.execPath}" dist/cli/main.js audit "${folder}" --json > "${baseline}"`;
-    onTerminal([], {}, ['sh', '-c', script]);
-    expect(existsSync(baseline)).toBe(true);
+    writeFileSync(baseline, vfio(['audit', folder, '--json']).stdout);
     const { code, stdout } = vfio(['audit', folder, '--baseline', baseline]);
     expect(code).toBe(0);
     expect(stdout).toContain('1 suppressed');
