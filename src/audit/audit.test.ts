@@ -2,7 +2,7 @@
  * Small drivers of a few lines, one question each. The corpus of test/audit has whole ones.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -117,6 +117,33 @@ static void b(struct vm_area_struct *vma) { a(vma); again: if (more()) goto agai
   });
 });
 
+test('helpers that branch at every call: the audit ends, and says that it did not follow everything', async () => {
+  const helpers = Array.from(
+    { length: 9 },
+    (_, i) => `static int h${i}(struct vm_area_struct *vma, int a) {
+  ${Array.from({ length: 8 }, (_, j) => `if (dev->f${i}_${j}) vma->vm_private_data = h${i - 1 < 0 ? 'x' : i - 1}(vma, ${j});`).join('\n')}
+  return a; }`,
+  ).join('\n');
+  const { report } = await auditText(driver(`h8(vma, 1); return ${REMAP};`, helpers));
+  expect(report.handlers[0]).toMatchObject({ coding: 'kept', complete: false });
+}, 60_000);
+
+test('a handler that is nested too deeply is no clean handler', async () => {
+  const deep = `${'{'.repeat(3000)} vma->vm_pgoff = pfn; ${'}'.repeat(3000)} return ${REMAP};`;
+  const { report } = await auditText(driver(deep));
+  expect(report.handlers[0]!.complete).toBe(false);
+  expect(report.coverage.failed.map((one) => one.function)).toEqual(['handler']);
+});
+
+test('a tree of links is a tree', async () => {
+  const folder = join(scratch, 'links');
+  mkdirSync(folder);
+  writeFileSync(join(scratch, 'target.c'), driver(OVERWRITE));
+  symlinkSync(join(scratch, 'target.c'), join(folder, 'driver.c'));
+  symlinkSync(folder, join(folder, 'circle'));
+  expect((await audit({ paths: [folder] })).report.findings).toHaveLength(1);
+});
+
 describe('what a user can ask for', () => {
   test('rules', async () => {
     const text = driver(OVERWRITE).replace('!(vma->vm_flags & VM_SHARED) ||', '');
@@ -150,6 +177,8 @@ describe('what a user can ask for', () => {
 
   test('a path that is not there', async () => {
     await expect(audit({ paths: [join(scratch, 'nowhere')] })).rejects.toMatchObject({ code: 'ENOENT' });
+    mkdirSync(join(scratch, 'empty'));
+    await expect(audit({ paths: [join(scratch, 'empty')] })).rejects.toMatchObject({ code: 'EINVAL' });
   });
 
   test('a range of commits: handlers that it touches, directly or in a helper', async () => {

@@ -45,6 +45,8 @@ export interface HandlerReport {
   readonly zap: ZapVerdict;
   readonly zapAt: Place | null;
   readonly bounds: Bounds;
+  /** False when not all that it calls could be followed: the verdict may miss something. */
+  readonly complete: boolean;
 }
 
 export interface ConsumerReport extends Place {
@@ -158,6 +160,7 @@ export async function audit(options: AuditOptions): Promise<Audit> {
         zap: zap.zap,
         zapAt: zap.at,
         bounds: analysis.bounds,
+        complete: analysis.isComplete,
       })),
       dispatchers: analyses.filter(({ isDispatcher }) => isDispatcher).map(({ unit }) => placeOfUnit(unit)),
       consumers: consumers.map(asReport),

@@ -3,7 +3,7 @@
  * few hundred: those that define VFIO operations, what is beside them, VFIO itself, and whoever reads `vm_pgoff` of
  * other people's mappings.
  */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { type Dirent, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { VfioError } from '../core/index.ts';
 import { mayConsume } from './consumers.ts';
@@ -82,7 +82,7 @@ export function collect(paths: readonly string[], progress: (text: string) => vo
         if (!SKIPPED_FOLDERS.has(entry.name)) search(path);
         continue;
       }
-      if (!entry.isFile() || !SOURCE.test(entry.name)) continue;
+      if (!SOURCE.test(entry.name) || !isFile(entry, path)) continue;
       if (++searched % PROGRESS_EVERY === 0) progress(`searched ${searched} files, now ${inTree(folder)}`);
       if (searched > MAX_FILES) {
         throw new VfioError('EINVAL', `more than ${MAX_FILES} files below ${root}. Name a kernel tree`);
@@ -108,11 +108,23 @@ export function collect(paths: readonly string[], progress: (text: string) => vo
     choose(path, load(path));
     beside(path);
   });
+  if (searched === 0) {
+    throw new VfioError(
+      'EINVAL',
+      `there are no C files below ${paths.join(', ')}. Name a kernel tree, or files of one`,
+    );
+  }
   if (named.size > 0 || absolute.some((path) => path !== root)) addSubsystem(root, chosen, choose, load);
   const sources = [...chosen]
     .sort()
     .map((path) => sourceFile(inTree(path), contents.get(path)!.toString('utf8')));
   return { root, sources, searched, named: named.size === 0 ? null : named };
+}
+
+/** Links to files are files: some trees consist of them. Links to folders may lead in circles and are not followed. */
+function isFile(entry: Dirent, path: string): boolean {
+  if (!entry.isSymbolicLink()) return entry.isFile();
+  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 }
 
 /** VFIO's own files, which an audit of a part of a tree needs to follow calls. */

@@ -68,6 +68,7 @@ export const VM_OPS_DELEGATED = 'vm_ops were set by another handler';
 
 const VMA_STRUCTURE = /^(const )?struct vm_area_struct$/;
 const MAX_DEPTH = 10;
+const MOST_STEPS = 50_000;
 /** A function this short is looked into even if no VMA is handed to it. */
 const SHORT_FUNCTION_TOKENS = 60;
 const COMPARISON = /^(<|>|<=|>=|==|!=)$/;
@@ -75,6 +76,9 @@ const COMPARISON = /^(<|>|<=|>=|==|!=)$/;
 export abstract class Evaluator {
   readonly observations: Observation[] = [];
   readonly zaps: Zap[] = [];
+  /** Statements so far, once for each path: what branches at every call cannot be followed to all ends. */
+  protected steps: number = 0;
+  #isCutShort = false;
   /** A macro of the subsystem that was not at hand was asked for the region. */
   usesOffsetMacro: boolean = false;
   /** Every function that was run. */
@@ -86,6 +90,11 @@ export abstract class Evaluator {
   constructor(program: Program, isHandler: (unit: FunctionUnit) => boolean) {
     this.program = program;
     this.isHandler = isHandler;
+  }
+
+  /** Whether some call was not followed because there were too many. */
+  get isCutShort(): boolean {
+    return this.#isCutShort;
   }
 
   abstract run(unit: FunctionUnit, args: readonly Value[], state: State, caller: Frame | null): Result[];
@@ -534,6 +543,10 @@ export abstract class Evaluator {
   #enter(unit: FunctionUnit, args: readonly Value[], state: State, frame: Frame, otherwise: Value): Result[] {
     for (let above: Frame | null = frame, depth = 0; above !== null; above = above.caller, depth++) {
       if (above.unit === unit || depth > MAX_DEPTH) return [{ state, value: otherwise }];
+    }
+    if (this.steps > MOST_STEPS) {
+      this.#isCutShort = true;
+      return [{ state, value: otherwise }];
     }
     const results = this.run(unit, args, state, frame);
     // What cannot be followed to an end (it was beyond the grammar) is a call like any other.

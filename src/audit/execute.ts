@@ -94,6 +94,7 @@ export class Executor extends Evaluator {
   }
 
   #statement(ast: Ast, state: State, frame: Frame): Flow {
+    this.steps++;
     switch (ast.kind) {
       case 'compound_statement':
         return this.#statements(ast.children, 0, [state], frame);

@@ -29,6 +29,7 @@ export interface Parsed {
 }
 
 const GRAMMAR = fileURLToPath(new URL('../../grammar/tree-sitter-c.wasm', import.meta.url));
+const MAX_DEPTH = 1_000;
 const FIELDS =
   'left right operator value argument field function arguments condition consequence alternative body declarator type label initializer update index size designator'.split(
     ' ',
@@ -77,14 +78,17 @@ export class FunctionParser {
       const definition = root.namedChild(0);
       const body = definition?.childForFieldName('body') ?? null;
       if (body === null || definition?.type !== 'function_definition') return { body: null, hasError: true };
-      return { body: convert(body, tokens, starts, text), hasError: root.hasError };
+      const converted = convert(body, tokens, starts, text);
+      return { body: converted, hasError: converted === null || root.hasError };
     } finally {
       tree.delete();
     }
   }
 }
 
-function convert(node: Node, tokens: readonly Token[], starts: readonly number[], text: string): Ast {
+/** Null for what is nested so deeply that following it would exhaust the stack. */
+function convert(node: Node, tokens: readonly Token[], starts: readonly number[], text: string): Ast | null {
+  let isTooDeep = false;
   const at = (offset: number): Token => {
     let low = 0;
     let high = starts.length;
@@ -95,11 +99,13 @@ function convert(node: Node, tokens: readonly Token[], starts: readonly number[]
     }
     return tokens[low]!;
   };
-  const walk = (current: Node): Ast => {
+  const walk = (current: Node, depth: number): Ast => {
+    if (depth > MAX_DEPTH) isTooDeep = true;
     const children: Ast[] = [];
     const fields: Record<string, Ast> = {};
     let operator = '';
-    current.children.forEach((child, index) => {
+    const below = isTooDeep ? [] : current.children;
+    below.forEach((child, index) => {
       if (child === null || child.type === 'comment') return;
       const name = current.fieldNameForChild(index);
       if (name === 'operator') operator = child.type;
@@ -107,7 +113,7 @@ function convert(node: Node, tokens: readonly Token[], starts: readonly number[]
         if (operator === '' && current.type === 'field_expression') operator = child.type;
         return;
       }
-      const made = walk(child);
+      const made = walk(child, depth + 1);
       children.push(made);
       if (name !== null && FIELDS.includes(name)) fields[name] ??= made;
     });
@@ -121,5 +127,6 @@ function convert(node: Node, tokens: readonly Token[], starts: readonly number[]
       operator,
     };
   };
-  return walk(node);
+  const made = walk(node, 0);
+  return isTooDeep ? null : made;
 }

@@ -142,7 +142,8 @@ export function findFieldValues(tokens: readonly Token[]): FieldValue[] {
       tokens[index - 1]?.kind === 'word'
     ) {
       const variable = tokens[index - 1]!.text;
-      const end = tokens.findIndex(({ text }, at) => at > index && (text === ';' || text === ','));
+      let end = index + 3;
+      while (end < tokens.length && tokens[end]!.text !== ';' && tokens[end]!.text !== ',') end++;
       found.push({
         structType: types.get(variable) ?? '',
         variable,

@@ -58,6 +58,8 @@ export interface HandlerAnalysis {
   /** Whether VM_SHARED holds wherever it hands the VMA on through a pointer. */
   readonly dispatchesShared: boolean;
   readonly visited: ReadonlySet<FunctionUnit>;
+  /** False when the handler calls more than could be followed. */
+  readonly isComplete: boolean;
 }
 
 interface Path {
@@ -138,6 +140,7 @@ export function analyzeHandler(
       dispatching.length > 0 &&
       dispatching.every(({ state }) => [...state.facts.values()].some(requiresShared)),
     visited: new Set([...executor.visited, ...fault.visited]),
+    isComplete: !executor.isCutShort && executor.visited.size > 0 && program.parse(unit).body !== null,
   };
 }
 

@@ -68,6 +68,7 @@ function describeHandler(handler: HandlerReport): string {
     `mapping ${handler.mapping}${fault}`,
     `zap ${handler.zap}`,
     `checks ${bounded.length === 0 ? 'nothing' : bounded.join(' and ')}`,
+    ...(handler.complete ? [] : ['could not be followed to the end']),
   ].join('; ');
 }
 
