@@ -2,7 +2,7 @@
  * What a value means: a physical page number, the region coding, a range of file offsets, a comparison that bounds a
  * request. Everything that the verdicts know about arithmetic is here.
  */
-import type { Observation } from './evaluate.ts';
+import type { Observation } from './frame.ts';
 import type { Program } from './program.ts';
 import type { Fact } from './state.ts';
 import { mentionsField, mentionsName, mentionsPgoff, mentionsVma, some, type Value } from './value.ts';

@@ -3,6 +3,7 @@
  * it decides something (`&&`, `?:`) or calls a function that can return in several ways.
  */
 import { normalize, truthOf } from './conditions.ts';
+import { type Frame, localName, type Observation, type Result, type Zap } from './frame.ts';
 import { CHECKED, checkedValue, knownValue, mappedArgument, RANGE_ZAP, VMA_ZAP } from './known-calls.ts';
 import type { Ast } from './parser.ts';
 import type { Program } from './program.ts';
@@ -28,39 +29,6 @@ import {
   VMA,
   VMF,
 } from './value.ts';
-
-/** A function that is being run, and who called it. */
-export interface Frame {
-  readonly unit: FunctionUnit;
-  readonly id: number;
-  readonly caller: Frame | null;
-  readonly types: Map<string, string>;
-}
-
-export interface Result {
-  readonly state: State;
-  readonly value: Value;
-}
-
-/** Arithmetic on `vm_pgoff` that was seen, on any path. */
-export interface Observation {
-  readonly operator: string;
-  readonly left: Value;
-  readonly right: Value;
-  readonly frame: Frame;
-  readonly place: Place;
-  readonly macro: string;
-  /** Where that macro is defined. */
-  readonly macroFile: string;
-}
-
-/** A call that empties page tables. */
-export interface Zap {
-  readonly name: string;
-  readonly args: readonly Value[];
-  readonly frame: Frame;
-  readonly place: Place;
-}
 
 /** Where a state keeps the VMA's operations, and whether another handler has set them. */
 export const VM_OPS = 'field:vm_ops(vma:)';
@@ -589,8 +557,6 @@ export abstract class Evaluator {
 }
 
 const folder = (path: string): string => path.slice(0, path.lastIndexOf('/') + 1);
-
-export const localName = (name: string, frame: Frame): string => `local ${frame.id} ${name}`;
 
 function fieldPlace(of: Value, name: string): Value {
   if (of.op === 'vma' && name === 'vm_pgoff') return PGOFF;

@@ -2,7 +2,8 @@
  * Statements: runs a function along every path at once. Loops run once or not at all, a label is entered a few times,
  * and what lies behind a `goto` is run from its label on.
  */
-import { Evaluator, type Frame, localName, type Result } from './evaluate.ts';
+import { Evaluator } from './evaluate.ts';
+import { type Frame, localName, type Result } from './frame.ts';
 import type { Ast } from './parser.ts';
 import { mergeStates, type State } from './state.ts';
 import type { FunctionUnit } from './units.ts';

@@ -15,8 +15,9 @@ import {
   requiresShared,
 } from './classify.ts';
 import { signOf, truthOf } from './conditions.ts';
-import { type Frame, VM_OPS, VM_OPS_DELEGATED } from './evaluate.ts';
+import { VM_OPS, VM_OPS_DELEGATED } from './evaluate.ts';
 import { argumentsOf, Executor } from './execute.ts';
+import type { Frame } from './frame.ts';
 import type { Candidate, Registration, Role } from './handlers.ts';
 import { CHECKS_SIZE } from './known-calls.ts';
 import { Program } from './program.ts';

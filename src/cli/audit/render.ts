@@ -49,7 +49,7 @@ export function renderAudit({ report, texts, fixes }: Audit, style: Style): stri
   });
   const suppressed = report.suppressed > 0 ? ` (${report.suppressed} suppressed)` : '';
   out.push(
-    `${report.handlers.length} handlers: ${counts.join(', ')}${suppressed}`,
+    `${report.handlers.length} handler${report.handlers.length === 1 ? '' : 's'}: ${counts.join(', ')}${suppressed}`,
     `searched ${files.searched} files, read ${files.read}; parsed ${coverage.parsed} of ${coverage.functions} functions of interest (${share.toFixed(1)} %)`,
   );
   return `${out.join('\n')}\n`;
