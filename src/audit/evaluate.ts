@@ -8,7 +8,7 @@ import { CHECKED, checkedValue, knownValue, mappedArgument, RANGE_ZAP, VMA_ZAP }
 import type { Ast } from './parser.ts';
 import type { Program } from './program.ts';
 import { mergeStates, type State } from './state.ts';
-import { type Place, placeOf } from './tokens.ts';
+import { placeOf } from './tokens.ts';
 import type { FunctionUnit } from './units.ts';
 import {
   addressValue,

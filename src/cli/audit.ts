@@ -4,6 +4,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { type Audit, audit, patchOf, RULES, toSarif } from '../audit/index.ts';
+import { VfioError } from '../core/index.ts';
 import { renderAudit } from './audit/render.ts';
 import { EXIT_FAILURE, EXIT_OK } from './exit-codes.ts';
 import { Progress, styleFor } from './terminal.ts';
@@ -74,11 +75,21 @@ async function run(paths: readonly string[], flags: AuditFlags): Promise<number>
   }
   const { report } = result;
   if (flags.sarif !== undefined)
-    writeFileSync(flags.sarif, `${JSON.stringify(toSarif(report, version()), null, 2)}\n`);
-  if (flags.patch !== undefined) writeFileSync(flags.patch, patchOf(result));
+    save(flags.sarif, `${JSON.stringify(toSarif(report, version()), null, 2)}\n`);
+  if (flags.patch !== undefined) save(flags.patch, patchOf(result));
   if (flags.json === true) process.stdout.write(`${JSON.stringify(report)}\n`);
   else if (flags.quiet !== true) process.stdout.write(renderAudit(result, styleFor(process.stdout)));
   return report.findings.some(({ severity }) => severity !== 'note') ? EXIT_FAILURE : EXIT_OK;
+}
+
+function save(path: string, text: string): void {
+  try {
+    writeFileSync(path, text);
+  } catch (error) {
+    throw new VfioError('EIO', `${path} cannot be written: ${(error as Error).message}. Name another file`, {
+      cause: error,
+    });
+  }
 }
 
 function version(): string {

@@ -62,6 +62,13 @@ describe('vfio audit', () => {
     expect(stdout).toContain('1 suppressed');
   });
 
+  test('a patch that cannot be written: exit 1 and the next step', () => {
+    const { code, stderr } = vfio(['audit', copied('pfn-direct.c'), '--patch', '/nowhere/fix.diff']);
+    expect(code).toBe(1);
+    expect(stderr).toContain('/nowhere/fix.diff cannot be written');
+    expect(stderr).toContain('Name another file');
+  });
+
   test('a path that is not there: exit 1 and the next step', () => {
     const { code, stderr } = vfio(['audit', '/nowhere/linux']);
     expect(code).toBe(1);
