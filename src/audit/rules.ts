@@ -1,6 +1,6 @@
 /*
- * The rules: what a verdict means to a maintainer. Names and severities are part of the interface; docs/audit.md has a
- * section for each.
+ * The rules: what a verdict means to a maintainer. Names and severities are part of the interface; docs/audit has a page for
+ * each.
  */
 import type { Consumer } from './consumers.ts';
 import { lineAt, type Place, type SourceFile, type Token } from './tokens.ts';

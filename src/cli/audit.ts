@@ -27,7 +27,7 @@ Examples:
   vfio audit drivers/vfio/cdx/main.c --rule pgoff-overwritten --patch fix.diff
   vfio audit ~/linux --json > known.json; vfio audit ~/linux --baseline known.json --sarif audit.sarif
 
-Rules, each with a section in docs/audit.md:
+Rules, each with a page in docs/audit:
 ${RULES.map(({ name, summary }) => `  ${name.padEnd(24)} ${summary}`).join('\n')}
 
 A comment \`vfio-audit: ignore RULE -- reason\` on the line or the line above takes a finding out.
