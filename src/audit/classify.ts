@@ -19,7 +19,7 @@ const PAGE_BITS = 12;
 export type Coding = 'kept' | 'pfn' | 'own';
 
 /** The number behind a value of constants, as far as the sources say it. */
-export function constantOf(value: Value, program: Program, file: string, depth: number = 0): number | null {
+function constantOf(value: Value, program: Program, file: string, depth: number = 0): number | null {
   if (value.op === 'number') return value.number;
   if (depth > 8) return null;
   if (value.op === 'name') {

@@ -76,7 +76,7 @@ export function knownValue(name: string, args: readonly Value[]): Value | null {
 }
 
 /** The length of a VMA, in bytes. */
-export function sizeOfVma(vma: Value): Value {
+function sizeOfVma(vma: Value): Value {
   const field = (name: string): Value => ({
     ...callValue(name, [vma]),
     op: 'field',

@@ -51,7 +51,7 @@ export async function changedLines(root: string, since: string): Promise<LineRan
 }
 
 /** The changed lines of the new side of a diff without context. Where lines only went, the line that follows counts. */
-export function parseDiff(text: string): LineRanges {
+function parseDiff(text: string): LineRanges {
   const ranges = new Map<string, [number, number][]>();
   let current: [number, number][] | null = null;
   for (const line of text.split('\n')) {

@@ -16,7 +16,7 @@ interface Change {
 }
 
 /** The diff of one file, with names a/… and b/… as git writes them. Empty without edits. */
-export function unifiedDiff(file: SourceFile, edits: readonly Edit[]): string {
+function unifiedDiff(file: SourceFile, edits: readonly Edit[]): string {
   const lines = file.text.split('\n');
   // A text that ends with a line feed has no line after it.
   if (lines.at(-1) === '') lines.pop();

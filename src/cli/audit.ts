@@ -1,7 +1,7 @@
 /**
  * `vfio audit`: the mmap handlers of VFIO drivers in a kernel tree, and what is wrong with them.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { type Audit, audit, patchOf, RULES, toSarif } from '../audit/index.ts';
 import { VfioError } from '../core/index.ts';
@@ -9,6 +9,7 @@ import { renderAudit } from './audit/render.ts';
 import { EXIT_FAILURE, EXIT_OK } from './exit-codes.ts';
 import { Progress, styleFor } from './terminal.ts';
 import { UsageError } from './usage-error.ts';
+import { VERSION } from './version.ts';
 
 interface AuditFlags {
   readonly json?: boolean;
@@ -74,8 +75,7 @@ async function run(paths: readonly string[], flags: AuditFlags): Promise<number>
     progress.clear();
   }
   const { report } = result;
-  if (flags.sarif !== undefined)
-    save(flags.sarif, `${JSON.stringify(toSarif(report, version()), null, 2)}\n`);
+  if (flags.sarif !== undefined) save(flags.sarif, `${JSON.stringify(toSarif(report, VERSION), null, 2)}\n`);
   if (flags.patch !== undefined) save(flags.patch, patchOf(result));
   if (flags.json === true) process.stdout.write(`${JSON.stringify(report)}\n`);
   else if (flags.quiet !== true) process.stdout.write(renderAudit(result, styleFor(process.stdout)));
@@ -90,9 +90,4 @@ function save(path: string, text: string): void {
       cause: error,
     });
   }
-}
-
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }

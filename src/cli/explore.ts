@@ -73,7 +73,7 @@ Examples:
   vfio explore --design mine.json --program two-gpus.json --test two-gpus.test.ts
   vfio explore --random 10000 --seed 7 --program storm
 
-Without --program all programs but the storm are tried. A design file is JSON: {"name": "mine", "extends": "node-vfio",
+Without --program all programs but storm and hurricane are tried. A design file is JSON: {"name": "mine", "extends": "node-vfio",
 "resume": "nothing"}. With --random, walk i uses seed + i, and the same version walks the same way again.
 Exit codes: 0 nothing is broken (with --matrix: nothing of node-vfio), 1 something is, 2 wrong command line or file, or a program too large`;
 
@@ -97,7 +97,9 @@ export function exploreCommand(): Command {
     .option('--test <file>', 'write the trace as a vitest file')
     .option('--json', 'one JSON object')
     .addHelpText('after', EXAMPLES)
-    .action(async (property: string | undefined, flags: ExploreFlags) => {
+    .action(async (property: string | undefined, flags: ExploreFlags, command: Command) => {
+      if (flags.explain !== undefined && command.getOptionValueSource('design') === 'cli')
+        throw new UsageError('--explain names the design already', 'Leave --design out.');
       const wanted = property === undefined ? null : propertyNamed(property);
       if (flags.matrix === true && wanted !== null)
         throw new UsageError('--matrix tells of every property', 'Leave the property out.');

@@ -181,6 +181,7 @@ test.each([
   [['--program', '/nowhere/mine.json'], 'cannot read /nowhere/mine.json'],
   [['R11'], 'no property is named'],
   [['--explain', 'rfc-2021'], '--explain needs a property'],
+  [['--explain', 'rfc-2021', 'R5', '--design', 'linux-6.12'], '--explain names the design already'],
   [['--matrix', '--random', '5'], '--matrix and --random do not go together'],
   [['--matrix', 'R5'], '--matrix tells of every property'],
   [['--shard', '3/2'], 'It must be i/n'],
@@ -231,6 +232,7 @@ function isRefused(args: readonly string[], message: string): void {
 test('the help has examples, and tells designs and programs', () => {
   const { code, stdout } = vfio(['explore', '--help']);
   expect(code).toBe(0);
+  expect(stdout).toContain('all programs but storm and hurricane are tried');
   for (const text of ['vfio explore --matrix', 'dma-buf-6.19', 'storm', 'Exit codes'])
     expect(stdout).toContain(text);
 });
