@@ -1,12 +1,11 @@
 /*
  * The explorer and all that it runs, compiled into a folder of its own, so that one line of it can be changed and the result be run.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { globSync } from 'tinyglobby';
 import ts from 'typescript';
 import type { Mutant } from './mutants.ts';
 
@@ -50,9 +49,12 @@ export class MutatedTree {
 
   constructor() {
     writeFileSync(join(this.#folder, 'package.json'), '{"type": "module"}');
-    const rooms = ['abi', 'core', 'sim', 'explore'].map((room) => `${room}/**/*.ts`);
-    for (const path of globSync(rooms, { cwd: SRC })) {
-      if (!path.endsWith('.test.ts')) this.#write(path, readFileSync(join(SRC, path), 'utf8'));
+    for (const room of ['abi', 'core', 'sim', 'explore']) {
+      for (const name of readdirSync(join(SRC, room), { recursive: true, encoding: 'utf8' })) {
+        const path = join(room, name);
+        if (path.endsWith('.ts') && !path.endsWith('.test.ts'))
+          this.#write(path, readFileSync(join(SRC, path), 'utf8'));
+      }
     }
     writeFileSync(join(this.#folder, 'run.js'), RUN);
   }
